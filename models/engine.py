@@ -1,0 +1,129 @@
+"""What Linli asks of a language model server. Implementations: `vllm_engine`, `scripted_engine`."""
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of the prompt. `role` is system, user, assistant or tool."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A function the model may propose. `parameters` is a JSON schema of our own, never of a caller's."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A proposed call; `arguments` is JSON text that our code still has to check."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one request; `cached_tokens` of the prompt came from the prefix cache."""
+
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One generation. At most one of `json_schema` and `choices` is set.
+
+    `priority`: lower runs first. `salt` keeps prefix caches of communities apart. `model` names a LoRA adapter.
+    """
+
+    messages: tuple[Message, ...]
+    max_tokens: int
+    temperature: float = 0.0
+    json_schema: Mapping[str, Any] | None = None
+    choices: tuple[str, ...] | None = None
+    tools: tuple[Tool, ...] = ()
+    priority: int = 0
+    salt: str | None = None
+    model: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """A piece of a running answer. `usage` comes with the last one."""
+
+    text: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    finish_reason: str | None = None
+    usage: Usage | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """A finished answer."""
+
+    text: str
+    tool_calls: tuple[ToolCall, ...]
+    finish_reason: str
+    usage: Usage
+
+
+class State(StrEnum):
+    """OFF: nobody listens. WARMING: starting. READY. FAILING: it answers badly, the breaker is open."""
+
+    OFF = "off"
+    WARMING = "warming"
+    READY = "ready"
+    FAILING = "failing"
+
+
+@dataclass(frozen=True, slots=True)
+class EngineState:
+    """`slots`: requests it can run at once beyond those running now; `detail` is for people."""
+
+    state: State
+    detail: str
+    slots: int
+
+
+class EngineBusy(Exception):
+    """The engine refuses for now; the request belongs back in the queue."""
+
+    def __init__(self, detail: str, *, retry_after_seconds: float = 1.0) -> None:
+        super().__init__(detail)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class EngineFailed(Exception):
+    """The engine is gone, hung or answered nonsense; degraded mode takes over."""
+
+
+class Engine(Protocol):
+    """A language model server. Leaving a stream early (`aclose`) cancels the generation at the server."""
+
+    model_name: str
+
+    def stream(self, request: Request) -> AsyncIterator[Delta]:
+        """Pieces of the answer as they come. Raises EngineBusy before the first piece, EngineFailed at any time."""
+        ...
+
+    async def complete(self, request: Request) -> Completion:
+        """The whole answer. Raises EngineBusy, EngineFailed."""
+        ...
+
+    async def state(self) -> EngineState:
+        """How it stands now; cheap enough for every request."""
+        ...
+
+    async def close(self) -> None: ...
