@@ -6,6 +6,7 @@ Values come from the environment (`LINLI_` + the name in capitals) or `.env`. Se
 
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -47,6 +48,34 @@ class Settings(BaseSettings):
     # Database
     database_pool_connections: int = Field(10, description="Connections a process keeps to Postgres.")
     database_statement_seconds: float = Field(5, description="Longest statement of the app role.")
+
+    # Engine (vLLM, or any OpenAI-compatible server)
+    engine_kind: Literal["auto", "vllm", "openai"] = Field(
+        "auto", description="Which fields the engine understands; auto asks its /version once."
+    )
+    engine_model: str = Field("", description="Model name sent to the engine; empty takes the first it lists.")
+    engine_api_key: SecretStr | None = Field(None, description="Bearer key of the engine, if it wants one.")
+    engine_slots_max: int = Field(16, description="Requests this process runs at the engine at once.")
+    engine_connect_seconds: float = Field(3, description="Longest wait for a connection to the engine.")
+    engine_first_token_seconds: float = Field(45, description="Longest wait for the first token of an answer.")
+    engine_between_tokens_seconds: float = Field(15, description="Longest pause between two tokens.")
+    engine_total_seconds: float = Field(180, description="Longest time for one answer.")
+    engine_attempts_max: int = Field(2, description="Tries of one request; only before its first token came.")
+    engine_state_seconds: float = Field(2, description="How long a look at the engine's state stays valid.")
+    engine_canary_seconds: float = Field(30, description="Quiet time after which one token is asked for as a test.")
+    breaker_failures_max: int = Field(5, description="Engine failures within the window that open the breaker.")
+    breaker_window_seconds: float = Field(60, description="Window in which engine failures are counted.")
+    breaker_open_seconds: float = Field(5, description="Rest before a broken engine is tried again.")
+
+    # Engine that `linli up` starts itself
+    starter_model: str = Field(
+        "", description="Folder, hub id, starter-1.5b or starter-0.5b; empty picks by machine (models/recommended.py)."
+    )
+    engine_context_tokens_max: int = Field(4_096, description="Longest prompt plus answer of the embedded engine.")
+    engine_requests_max: int = Field(32, description="Requests the embedded engine batches at once.")
+    engine_kv_gib: int = Field(1, description="Memory for the embedded CPU engine's KV cache.")
+    engine_torch_index: str = Field("", description="Package index for torch only; empty takes pip's own.")
+    keep_bf16: bool = Field(False, description="Keep the bf16 form of a starter model too (LoRA training needs it).")
 
     # Chat
     turn_text_chars_max: int = Field(4_000, description="Longest question.")
