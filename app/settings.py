@@ -27,8 +27,6 @@ class Settings(BaseSettings):
     web_port: int = Field(8080, description="Port the web process listens on.")
     public_url: str = Field("", description="Address people see, for links and OIDC redirects; empty derives it.")
     request_bytes_max: int = Field(1_000_000, description="Largest JSON body accepted.")
-    page_rows_default: int = Field(50, description="Rows in a page when the caller names no limit.")
-    page_rows_max: int = Field(200, description="Rows in a page at most.")
     requests_per_minute_max: int = Field(600, description="Requests of one caller a minute before 429.")
     sign_ins_per_minute_max: int = Field(10, description="Sign-in attempts for one login or address a minute.")
     turns_per_minute_max: int = Field(20, description="Questions of one caller a minute before 429.")

@@ -1,0 +1,11 @@
+"""Imports every `tables.py`, so that Alembic and the test database see all of them."""
+
+from app.chat import tables as chat
+from app.db import Base
+from app.knowledge import tables as knowledge
+from app.people import tables as people
+from app.rest import tables as rest
+
+metadata = Base.metadata
+
+__all__ = ["chat", "knowledge", "metadata", "people", "rest"]

@@ -1,0 +1,55 @@
+"""The web process: create_app() opens the runtime, mounts every router and the one error handler."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import APIRouter, Depends, FastAPI
+
+from app import logs, settings
+from app.chat import openai_api
+from app.chat.routes import router as chat
+from app.knowledge.routes import router as knowledge
+from app.people.callers import limit_requests
+from app.people.routes import router as people
+from app.rest import health, problems
+from app.rest.middleware import RequestContext
+from app.rest.rate_limits import RateLimits
+from app.runtime import Runtime, open_runtime
+from app.settings import Settings
+from app.telemetry import instrument
+
+DESCRIPTION = """
+Linli 邻里: a smart-community assistant that property companies run themselves.
+
+Sign in at `/api/v1/auth/sign-in` or use an API key; send it as `Authorization: Bearer …`.
+Errors are RFC 9457 problems with a stable `code`; creating requests take an `Idempotency-Key`; lists are pages by cursor.
+"""
+
+
+def create_app(runtime: Runtime | None = None) -> FastAPI:
+    """The app. Tests hand in their runtime; a process opens its own from the settings."""
+    config: Settings = runtime.settings if runtime else settings.load()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        app.state.rate_limits = RateLimits(config.redis_url)
+        if runtime is not None:
+            app.state.runtime = runtime
+            yield
+            return
+        logs.set_up(config)
+        async with open_runtime(config) as opened:
+            app.state.runtime = opened
+            yield
+
+    app = FastAPI(title="Linli 邻里", version="0.1.0", description=DESCRIPTION, lifespan=lifespan)
+    problems.install(app)
+    app.add_middleware(RequestContext, settings=config)
+    api = APIRouter(prefix="/api/v1", responses=problems.PROBLEMS, dependencies=[Depends(limit_requests)])
+    for router in (people, knowledge, chat):
+        api.include_router(router)
+    app.include_router(api)
+    app.include_router(openai_api.router, dependencies=[Depends(limit_requests)])
+    app.include_router(health.router)
+    instrument(app, config)
+    return app

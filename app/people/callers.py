@@ -1,0 +1,253 @@
+"""Who is asking. Every endpoint gets its caller here, with rights read afresh, so a revoked right ends at once."""
+
+import hmac
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from hashlib import sha256
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import Depends, Path, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from sqlalchemy import select, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.db import Tenant
+from app.errors import Forbidden, NotFound, Unauthorised
+from app.people import tokens
+from app.people.scopes import RESIDENT_SCOPES, ROLE_SCOPES
+from app.people.tables import (
+    Account,
+    ApiKey,
+    Community,
+    Residency,
+    Resident,
+    ResidentRole,
+    Staff,
+    StaffRight,
+    StaffRole,
+)
+from app.rest.rate_limits import RateLimits
+from app.runtime import Runtime, RuntimeDep
+
+KEY_PREFIX = "lk_"
+
+
+class CallerKind(StrEnum):
+    RESIDENT = "resident"
+    STAFF = "staff"
+    API_KEY = "api_key"
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who asks, in which community, with which rights.
+
+    `owner` and `building_ids` count verified residencies only. `id` is the resident, member of staff or key.
+    """
+
+    tenant: Tenant
+    kind: CallerKind
+    id: UUID
+    account_id: UUID | None = None
+    name: str = ""
+    language: str = "zh"
+    scopes: frozenset[str] = frozenset()
+    roles: frozenset[StaffRole] = frozenset()
+    owner: bool = False
+    verified: bool = False
+    building_ids: frozenset[UUID] = field(default_factory=frozenset)
+
+    @property
+    def community_id(self) -> UUID:
+        assert self.tenant.community_id is not None
+        return self.tenant.community_id
+
+    @property
+    def reads_staff_knowledge(self) -> bool:
+        return self.kind is CallerKind.STAFF or "knowledge:staff" in self.scopes
+
+    @property
+    def key(self) -> str:
+        """Names this caller in rate limits and idempotency."""
+        return f"{self.kind}:{self.id}"
+
+
+class BadToken(Unauthorised):
+    code = "token_invalid"
+
+    def __init__(self) -> None:
+        super().__init__("The token is missing, wrong or expired. Sign in again.", "登录已失效，请重新登录。")
+
+
+class ScopeMissing(Forbidden):
+    code = "scope_missing"
+
+    def __init__(self, scope: str) -> None:
+        super().__init__(f"This needs the scope {scope}.", f"缺少权限：{scope}。", scope=scope)
+
+
+class CommunityNotFound(NotFound):
+    code = "community_not_found"
+
+    def __init__(self) -> None:
+        super().__init__("There is no such community.", "没有这个小区。")
+
+
+bearer = HTTPBearer(auto_error=False, description="Access token from /api/v1/auth/sign-in, or an API key.")
+
+
+async def caller_of(
+    runtime: RuntimeDep, request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
+) -> Caller:
+    """The caller of this request. Raises BadToken."""
+    if credentials is None:
+        raise BadToken
+    secret = credentials.credentials
+    if secret.startswith(KEY_PREFIX):
+        caller = await _key_caller(runtime, secret)
+    else:
+        claims = tokens.read_access(runtime.settings, secret, now=runtime.clock())
+        if claims is None:
+            raise BadToken
+        tenant = Tenant(UUID(claims["org"]), UUID(claims["com"]))
+        async with runtime.transaction(tenant) as session:
+            caller = await account_caller(session, tenant, UUID(claims["sub"]))
+    request.state.caller = caller
+    return caller
+
+
+async def account_caller(session: AsyncSession, tenant: Tenant, account_id: UUID) -> Caller:
+    """The caller behind an account, in one statement. Staff rights win over residencies. Raises BadToken."""
+    rows = (
+        await session.execute(
+            select(
+                Account.name, Staff.id, StaffRight.role, Resident.id, Resident.language, Residency.role,
+                Residency.building_id, Residency.verified_at,
+            )
+            .outerjoin(Staff, Staff.account_id == Account.id)
+            .outerjoin(
+                StaffRight, (StaffRight.staff_id == Staff.id) & (StaffRight.community_id == tenant.community_id)
+            )
+            .outerjoin(Resident, Resident.account_id == Account.id)
+            .outerjoin(Residency, Residency.resident_id == Resident.id)
+            .where(Account.id == account_id, Account.disabled_at.is_(None))
+        )
+    ).all()  # fmt: skip
+    roles = frozenset(row[2] for row in rows if row[2] is not None)
+    if roles:
+        scopes = frozenset[str]().union(*(ROLE_SCOPES[role] for role in roles))
+        return Caller(
+            tenant, CallerKind.STAFF, rows[0][1], account_id, rows[0][0], scopes=scopes, roles=roles, verified=True
+        )
+    if not rows or rows[0][3] is None:
+        raise BadToken
+    return _resident(tenant, account_id, rows)
+
+
+def _resident(tenant: Tenant, account_id: UUID, rows: Any) -> Caller:
+    verified = [row for row in rows if row[7] is not None]
+    return Caller(
+        tenant,
+        CallerKind.RESIDENT,
+        rows[0][3],
+        account_id,
+        rows[0][0],
+        language=rows[0][4],
+        scopes=RESIDENT_SCOPES,
+        owner=any(row[5] is ResidentRole.OWNER for row in verified),
+        verified=bool(verified),
+        building_ids=frozenset(row[6] for row in verified if row[6]),
+    )
+
+
+async def _key_caller(runtime: Runtime, secret: str) -> Caller:
+    key_id, tenant = await _key_tenant(runtime, secret)
+    async with runtime.transaction(tenant) as session:
+        key = await session.get(ApiKey, key_id)
+    if key is None or not key_is_live(key, secret, now=runtime.clock()):
+        raise BadToken
+    return Caller(tenant, CallerKind.API_KEY, key.id, name=key.name, scopes=frozenset(key.scopes), verified=False)
+
+
+def key_is_live(key: ApiKey, secret: str, *, now: datetime) -> bool:
+    """Whether the secret opens this key now."""
+    same = hmac.compare_digest(key.secret_hash, sha256(secret.encode()).hexdigest())
+    return same and key.revoked_at is None and (key.expires_at is None or key.expires_at > now)
+
+
+async def _key_tenant(runtime: Runtime, secret: str) -> tuple[UUID, Tenant]:
+    # A key starts with its own id, which the owner's function turns into the tenant: no row is read across tenants.
+    try:
+        key_id = UUID(hex=secret.removeprefix(KEY_PREFIX).split("_", 1)[0])
+    except ValueError:
+        raise BadToken from None
+    async with runtime.transaction(None) as session:
+        found = (await session.execute(text("SELECT * FROM tenant_of_api_key(:id)"), {"id": key_id})).one_or_none()
+    if found is None:
+        raise BadToken
+    return key_id, Tenant(found.organisation_id, found.community_id)
+
+
+CallerDep = Annotated[Caller, Depends(caller_of)]
+
+
+def require(scope: str) -> Callable[..., Awaitable[Caller]]:
+    """A dependency that gives the caller and refuses one without this scope."""
+
+    async def check_scope(caller: CallerDep) -> Caller:
+        if scope not in caller.scopes:
+            raise ScopeMissing(scope)
+        return caller
+
+    check_scope.scope = scope  # type: ignore[attr-defined]  # read by the test that every route names its scope
+    return check_scope
+
+
+async def community_caller(cid: Annotated[UUID, Path(description="Community id.")], caller: CallerDep) -> Caller:
+    """The caller, in the community named by the path. Another community's id is 404, whoever asks."""
+    if cid != caller.tenant.community_id:
+        raise CommunityNotFound
+    return caller
+
+
+def require_in_community(scope: str) -> Callable[..., Awaitable[Caller]]:
+    """As `require`, for paths under /communities/{cid}."""
+
+    async def check_community_scope(caller: Annotated[Caller, Depends(community_caller)]) -> Caller:
+        if scope not in caller.scopes:
+            raise ScopeMissing(scope)
+        return caller
+
+    check_community_scope.scope = scope  # type: ignore[attr-defined]
+    return check_community_scope
+
+
+async def session_of(runtime: RuntimeDep, caller: CallerDep) -> Any:
+    """One transaction for the request, in the caller's tenant, committed before the response leaves."""
+    async with runtime.transaction(caller.tenant) as session:
+        yield session
+
+
+SessionDep = Annotated[AsyncSession, Depends(session_of, scope="function")]
+
+
+def visible_communities(caller: Caller) -> Any:
+    """Communities the caller may see: staff those with a right, others their own."""
+    statement = select(Community).where(Community.organisation_id == caller.tenant.organisation_id)
+    if caller.kind is CallerKind.STAFF:
+        rights = select(StaffRight.community_id).where(StaffRight.staff_id == caller.id)
+        return statement.where(Community.id.in_(rights))
+    return statement.where(Community.id == caller.community_id)
+
+
+async def limit_requests(request: Request) -> None:
+    """Before anything is read: so many requests a minute for one token or, without one, one address."""
+    runtime: Runtime = request.app.state.runtime
+    credentials = request.headers.get("authorization", "")
+    address = request.client.host if request.client else "unknown"
+    who = sha256(credentials.encode()).hexdigest()[:32] if credentials else address
+    limits: RateLimits = request.app.state.rate_limits
+    await limits.check("request", who, per_minute_max=runtime.settings.requests_per_minute_max)

@@ -1,0 +1,166 @@
+"""Rows of people and places. Organisation rows are fenced by organisation, all others by community."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ARRAY, ForeignKey, Index, String, UniqueConstraint, func
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.db import Base, HasId, enum_column
+
+
+class SpaceKind(StrEnum):
+    """Levels of the space tree, top down: 期, 栋, 单元, 室."""
+
+    PHASE = "phase"
+    BUILDING = "building"
+    UNIT = "unit"
+    ROOM = "room"
+
+
+class ResidentRole(StrEnum):
+    """How a resident belongs to a household: 业主, 租户, 家庭成员."""
+
+    OWNER = "owner"
+    TENANT = "tenant"
+    FAMILY = "family"
+
+
+class StaffRole(StrEnum):
+    MANAGER = "manager"
+    FRONT_DESK = "front_desk"
+    ENGINEER = "engineer"
+    SECURITY = "security"
+    FINANCE = "finance"
+
+
+class Organisation(HasId, Base):
+    """A property company. `defaults` apply to its communities unless a community overrides them."""
+
+    __tablename__ = "organisations"
+    name: Mapped[str]
+    defaults: Mapped[dict[str, Any]] = mapped_column(JSONB, default=dict)
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class Community(HasId, Base):
+    __tablename__ = "communities"
+    organisation_id: Mapped[UUID] = mapped_column(ForeignKey("organisations.id"), index=True)
+    slug: Mapped[str] = mapped_column(String(63), unique=True)
+    name: Mapped[str]
+    name_en: Mapped[str] = mapped_column(default="")
+    timezone: Mapped[str] = mapped_column(default="Asia/Shanghai")
+    overrides: Mapped[dict[str, Any]] = mapped_column(JSONB, default=dict)
+    version: Mapped[int] = mapped_column(default=1)
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class Space(HasId, Base):
+    """A node of the space tree. `label` is the whole address, 3期2栋1单元1502; `building_id` is set below a building."""
+
+    __tablename__ = "spaces"
+    __table_args__ = (UniqueConstraint("community_id", "parent_id", "name", postgresql_nulls_not_distinct=True),)
+    community_id: Mapped[UUID] = mapped_column(ForeignKey("communities.id", ondelete="CASCADE"))
+    parent_id: Mapped[UUID | None] = mapped_column(ForeignKey("spaces.id", ondelete="CASCADE"), index=True)
+    building_id: Mapped[UUID | None]
+    kind: Mapped[SpaceKind] = mapped_column(enum_column(SpaceKind))
+    name: Mapped[str]
+    label: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class Household(HasId, Base):
+    __tablename__ = "households"
+    community_id: Mapped[UUID] = mapped_column(ForeignKey("communities.id", ondelete="CASCADE"), index=True)
+    room_id: Mapped[UUID] = mapped_column(ForeignKey("spaces.id", ondelete="CASCADE"), index=True)
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class Account(HasId, Base):
+    """A login of a property company's residents and staff. One person may be both, in several communities."""
+
+    __tablename__ = "accounts"
+    __table_args__ = (UniqueConstraint("organisation_id", "login"), UniqueConstraint("organisation_id", "oidc_subject"))
+    organisation_id: Mapped[UUID] = mapped_column(ForeignKey("organisations.id", ondelete="CASCADE"))
+    login: Mapped[str]
+    name: Mapped[str]
+    password_hash: Mapped[str | None]
+    oidc_subject: Mapped[str | None]
+    disabled_at: Mapped[datetime | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class Resident(HasId, Base):
+    __tablename__ = "residents"
+    community_id: Mapped[UUID] = mapped_column(ForeignKey("communities.id", ondelete="CASCADE"), index=True)
+    account_id: Mapped[UUID | None] = mapped_column(ForeignKey("accounts.id", ondelete="SET NULL"), index=True)
+    name: Mapped[str]
+    phone: Mapped[str] = mapped_column(default="")
+    language: Mapped[str] = mapped_column(default="zh")
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class Residency(HasId, Base):
+    """A resident in a household. Until `verified_at` is set it opens nothing but what everyone may see."""
+
+    __tablename__ = "residencies"
+    __table_args__ = (UniqueConstraint("resident_id", "household_id"),)
+    community_id: Mapped[UUID] = mapped_column(ForeignKey("communities.id", ondelete="CASCADE"), index=True)
+    resident_id: Mapped[UUID] = mapped_column(ForeignKey("residents.id", ondelete="CASCADE"))
+    household_id: Mapped[UUID] = mapped_column(ForeignKey("households.id", ondelete="CASCADE"), index=True)
+    building_id: Mapped[UUID | None]
+    role: Mapped[ResidentRole] = mapped_column(enum_column(ResidentRole))
+    verified_at: Mapped[datetime | None]
+
+
+class Staff(HasId, Base):
+    __tablename__ = "staff"
+    organisation_id: Mapped[UUID] = mapped_column(ForeignKey("organisations.id", ondelete="CASCADE"), index=True)
+    account_id: Mapped[UUID] = mapped_column(ForeignKey("accounts.id", ondelete="CASCADE"), unique=True)
+    name: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class StaffRight(HasId, Base):
+    """One role of a member of staff in one community; `PEOPLE`'s scopes follow from the role."""
+
+    __tablename__ = "staff_rights"
+    __table_args__ = (UniqueConstraint("staff_id", "community_id", "role"),)
+    organisation_id: Mapped[UUID] = mapped_column(ForeignKey("organisations.id", ondelete="CASCADE"), index=True)
+    staff_id: Mapped[UUID] = mapped_column(ForeignKey("staff.id", ondelete="CASCADE"))
+    community_id: Mapped[UUID] = mapped_column(ForeignKey("communities.id", ondelete="CASCADE"), index=True)
+    role: Mapped[StaffRole] = mapped_column(enum_column(StaffRole))
+
+
+class ApiKey(HasId, Base):
+    """A machine's key to one community. Only the hash of the secret is kept; the secret is shown once."""
+
+    __tablename__ = "api_keys"
+    organisation_id: Mapped[UUID] = mapped_column(ForeignKey("organisations.id", ondelete="CASCADE"))
+    community_id: Mapped[UUID] = mapped_column(ForeignKey("communities.id", ondelete="CASCADE"), index=True)
+    name: Mapped[str]
+    secret_hash: Mapped[str]
+    scopes: Mapped[list[str]] = mapped_column(ARRAY(String))
+    created_by: Mapped[UUID | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    expires_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+
+
+class RefreshToken(HasId, Base):
+    """One link of a refresh-token family. A second use of a link revokes the family."""
+
+    __tablename__ = "refresh_tokens"
+    __table_args__ = (Index("ix_refresh_tokens_family_id", "family_id"),)
+    organisation_id: Mapped[UUID] = mapped_column(ForeignKey("organisations.id", ondelete="CASCADE"))
+    community_id: Mapped[UUID] = mapped_column(ForeignKey("communities.id", ondelete="CASCADE"))
+    account_id: Mapped[UUID] = mapped_column(ForeignKey("accounts.id", ondelete="CASCADE"), index=True)
+    family_id: Mapped[UUID]
+    secret_hash: Mapped[str]
+    expires_at: Mapped[datetime]
+    used_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())

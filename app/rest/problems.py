@@ -1,0 +1,140 @@
+"""Every error leaves as an RFC 9457 problem with a stable code and words in both languages."""
+
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from redis.exceptions import RedisError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, TimeoutError as PoolTimeout
+from starlette.exceptions import HTTPException
+
+from app.errors import AppError, RetryLater
+
+log = structlog.get_logger(__name__)
+
+
+class Problem(BaseModel):
+    """RFC 9457, with `code` to program against and `messages` to show."""
+
+    type: str = Field(examples=["urn:linli:problem:not_found"])
+    title: str = Field(examples=["Not Found"])
+    status: int = Field(examples=[404])
+    detail: str = Field(description="In the language of Accept-Language.", examples=["没有这个会话。"])
+    code: str = Field(examples=["conversation_not_found"])
+    messages: dict[str, str] = Field(description="The same in zh and en.")
+    facts: dict[str, Any] = Field(default_factory=dict)
+    request_id: str | None = None
+
+
+def wants_english(request: Request) -> bool:
+    """Whether the caller's first language is English; Chinese otherwise."""
+    return request.headers.get("accept-language", "").strip().lower().startswith("en")
+
+
+def render(
+    request: Request, *, status: int, code: str, en: str, zh: str, facts: dict[str, Any] | None = None,
+    headers: dict[str, str] | None = None,
+) -> JSONResponse:  # fmt: skip
+    problem = Problem(
+        type=f"urn:linli:problem:{code}",
+        title=HTTPStatus(status).phrase,
+        status=status,
+        detail=en if wants_english(request) else zh,
+        code=code,
+        messages={"zh": zh, "en": en},
+        facts=facts or {},
+        request_id=getattr(request.state, "request_id", None),
+    )
+    return JSONResponse(
+        problem.model_dump(mode="json"), status_code=status, headers=headers, media_type="application/problem+json"
+    )
+
+
+async def on_app_error(request: Request, error: AppError) -> JSONResponse:
+    headers = {}
+    if isinstance(error, RetryLater):
+        headers["Retry-After"] = str(max(1, round(error.retry_after_seconds)))
+    if error.status == HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = "Bearer"
+    if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        log.warning("request_refused", code=error.code, facts=error.facts)
+    return render(
+        request, status=error.status, code=error.code, en=error.message_en, zh=error.message_zh, facts=error.facts,
+        headers=headers,
+    )  # fmt: skip
+
+
+async def on_invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+    # The input itself is left out: it may be large or hold what should not be echoed.
+    places = [
+        {"at": ".".join(str(part) for part in item["loc"]), "why": item["msg"], "kind": item["type"]}
+        for item in error.errors()[:20]
+    ]
+    return render(
+        request, status=422, code="request_invalid", en="The request is not valid.", zh="请求内容有误。",
+        facts={"errors": places},
+    )  # fmt: skip
+
+
+HTTP_CODES = {
+    404: ("route_not_found", "There is nothing here.", "这里什么都没有。"),
+    405: ("method_not_allowed", "This method is not allowed here.", "不支持这种请求方式。"),
+    400: ("bad_request", "The request could not be read.", "无法读取请求。"),
+}
+
+
+async def on_http(request: Request, error: HTTPException) -> JSONResponse:
+    code, en, zh = HTTP_CODES.get(error.status_code, ("http_error", str(error.detail), "请求未能完成。"))
+    return render(
+        request, status=error.status_code, code=code, en=en, zh=zh,
+        headers=dict(error.headers) if error.headers else None,
+    )  # fmt: skip
+
+
+async def on_store_down(request: Request, error: Exception) -> JSONResponse:
+    log.error("store_unavailable", error=repr(error))
+    return render(
+        request, status=503, code="store_unavailable", en="A part of Linli is not reachable. Try again shortly.",
+        zh="系统的一部分暂时不可用，请稍后再试。", headers={"Retry-After": "2"},
+    )  # fmt: skip
+
+
+async def on_database_error(request: Request, error: DBAPIError) -> JSONResponse:
+    """Text Postgres cannot hold (a NUL, a lone surrogate) is the caller's; all else is ours."""
+    if error.connection_invalidated or "connection" in type(error.orig).__name__.lower():
+        return await on_store_down(request, error)
+    if "CharacterNotInRepertoire" in repr(error.orig) or "invalid byte sequence" in str(error.orig):
+        return render(
+            request, status=422, code="text_invalid", en="The text holds characters that cannot be stored.",
+            zh="文本包含无法保存的字符。",
+        )  # fmt: skip
+    return await on_unexpected(request, error)
+
+
+async def on_unexpected(request: Request, error: Exception) -> JSONResponse:
+    log.exception("request_failed", path=request.url.path, exc_info=error)
+    return render(
+        request, status=500, code="internal_error", en="Something went wrong on our side. It was recorded.",
+        zh="系统出错，已记录。",
+    )  # fmt: skip
+
+
+def install(app: FastAPI) -> None:
+    app.add_exception_handler(AppError, on_app_error)  # type: ignore[arg-type]
+    app.add_exception_handler(RequestValidationError, on_invalid)  # type: ignore[arg-type]
+    app.add_exception_handler(HTTPException, on_http)  # type: ignore[arg-type]
+    for kind in (RedisError, OperationalError, InterfaceError, PoolTimeout, ConnectionError, TimeoutError):
+        app.add_exception_handler(kind, on_store_down)
+    app.add_exception_handler(DBAPIError, on_database_error)  # type: ignore[arg-type]
+    app.add_exception_handler(Exception, on_unexpected)
+
+
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    status: {"model": Problem, "content": {"application/problem+json": {}}, "description": HTTPStatus(status).phrase}
+    for status in (400, 401, 403, 404, 409, 413, 422, 429, 503)
+}
+"""`responses=` of every router, so that OpenAPI tells the errors too."""

