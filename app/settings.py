@@ -35,7 +35,8 @@ class Settings(BaseSettings):
 
     # Identity
     secret_key: SecretStr | None = Field(
-        None, description="Signs access tokens (32+ characters). `linli up` writes one to the data folder; else required."
+        None,
+        description="Signs access tokens (32+ characters). `linli up` writes one to the data folder; else required.",
     )
     access_token_minutes: int = Field(15, description="Life of an access token.")
     refresh_token_days: int = Field(30, description="Life of a refresh token family.")
@@ -60,7 +61,8 @@ class Settings(BaseSettings):
     engine_total_seconds: float = Field(180, description="Longest time for one answer.")
     engine_attempts_max: int = Field(2, description="Tries of one request; only before its first token came.")
     engine_state_seconds: float = Field(2, description="How long a look at the engine's state stays valid.")
-    engine_canary_seconds: float = Field(30, description="Quiet time after which one token is asked for as a test.")
+    engine_canary_seconds: float = Field(15, description="Quiet time after which one token is asked for as a test.")
+    engine_canary_wait_seconds: float = Field(10, description="Longest wait for that token before the engine is hung.")
     breaker_failures_max: int = Field(5, description="Engine failures within the window that open the breaker.")
     breaker_window_seconds: float = Field(60, description="Window in which engine failures are counted.")
     breaker_open_seconds: float = Field(5, description="Rest before a broken engine is tried again.")
