@@ -22,6 +22,10 @@ class Settings(BaseSettings):
     redis_url: str = Field("", description="Redis or Valkey; empty starts the embedded one.")
     engine_url: str = Field("", description="OpenAI-compatible base URL ending in /v1; empty starts the embedded vLLM.")
 
+    # `linli up`
+    seed_practice: bool = Field(True, description="Fill a new embedded database with the practice community.")
+    restart_seconds_max: float = Field(60, description="Longest pause before a crashed process is started again.")
+
     # Web
     web_host: str = Field("127.0.0.1", description="Address the web process listens on.")
     web_port: int = Field(8080, description="Port the web process listens on.")
@@ -68,6 +72,9 @@ class Settings(BaseSettings):
     breaker_open_seconds: float = Field(5, description="Rest before a broken engine is tried again.")
 
     # Engine that `linli up` starts itself
+    engine_mode: Literal["embedded", "off"] = Field(
+        "embedded", description="Off runs without a model: quotes, forms and emergencies still work."
+    )
     starter_model: str = Field(
         "", description="Folder, hub id, starter-1.5b or starter-0.5b; empty picks by machine (models/recommended.py)."
     )
