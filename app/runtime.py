@@ -2,9 +2,10 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, cast
+from uuid import UUID
 
 import structlog
 from fastapi import Depends, Request
@@ -35,6 +36,8 @@ class Runtime:
     engine: Engine
     embedder: Embedder
     clock: Callable[[], datetime] = db.utc_now
+    tenants: dict[UUID, Tenant] = field(default_factory=dict)
+    """Tenant by community, as far as this process met them; it never changes."""
 
     @asynccontextmanager
     async def transaction(self, tenant: Tenant | None) -> AsyncIterator[AsyncSession]:

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from fastapi import Depends, Path, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from sqlalchemy import select, text
+from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.db import Tenant
@@ -169,7 +169,28 @@ async def _key_caller(runtime: Runtime, secret: str) -> Caller:
         key = await session.get(ApiKey, key_id)
     if key is None or not key_is_live(key, secret, now=runtime.clock()):
         raise BadToken
+    return _of_key(tenant, key)
+
+
+async def key_caller(session: AsyncSession, tenant: Tenant, key_id: UUID) -> Caller | None:
+    """The caller behind a key whose secret was checked when the work was accepted; None when it was revoked since."""
+    key = await session.get(ApiKey, key_id)
+    return _of_key(tenant, key) if key is not None and key.revoked_at is None else None
+
+
+def _of_key(tenant: Tenant, key: ApiKey) -> Caller:
     return Caller(tenant, CallerKind.API_KEY, key.id, name=key.name, scopes=frozenset(key.scopes), verified=False)
+
+
+async def tenant_of_community(runtime: Runtime, community_id: UUID) -> Tenant:
+    """The tenant of a community that a job names."""
+    if community_id not in runtime.tenants:
+        async with runtime.transaction(None) as session:
+            organisation_id = await session.scalar(select(func.organisation_of_community(community_id)))
+        if organisation_id is None:
+            raise CommunityNotFound
+        runtime.tenants[community_id] = Tenant(organisation_id, community_id)
+    return runtime.tenants[community_id]
 
 
 def key_is_live(key: ApiKey, secret: str, *, now: datetime) -> bool:

@@ -147,7 +147,8 @@ CREATE INDEX ix_idempotency_keys_created_at ON idempotency_keys (created_at);
 OF_COMMUNITY = ("spaces", "households", "residents", "residencies", "idempotency_keys")
 OF_ORGANISATION = ("accounts", "communities", "staff", "staff_rights", "api_keys", "refresh_tokens")
 
-# The only ways across tenants: a community's address and a key's own id lead to a tenant, and to nothing else.
+# The only ways across tenants: a community's address and a key's own id lead to a tenant and to nothing else, and an
+# account of the transaction's company leads to the communities where it has rights or lives.
 FUNCTIONS = """
 CREATE FUNCTION tenant_of_slug(wanted varchar) RETURNS TABLE (organisation_id uuid, community_id uuid)
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp
@@ -158,12 +159,23 @@ CREATE FUNCTION tenant_of_api_key(wanted uuid) RETURNS TABLE (organisation_id uu
 CREATE FUNCTION tenant_of_refresh_token(wanted uuid) RETURNS TABLE (organisation_id uuid, community_id uuid)
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp
     AS $$ SELECT t.organisation_id, t.community_id FROM refresh_tokens t WHERE t.id = wanted $$;
+CREATE FUNCTION communities_of_account(wanted uuid) RETURNS TABLE (id uuid, slug varchar, name varchar, name_en varchar)
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp
+    AS $$ SELECT c.id, c.slug, c.name, c.name_en FROM communities c JOIN accounts a ON a.organisation_id = c.organisation_id
+          WHERE a.id = wanted AND a.organisation_id = nullif(current_setting('app.organisation_id', true), '')::uuid
+          AND (EXISTS (SELECT FROM residents r WHERE r.account_id = a.id AND r.community_id = c.id)
+               OR EXISTS (SELECT FROM staff_rights s JOIN staff m ON m.id = s.staff_id
+                          WHERE m.account_id = a.id AND s.community_id = c.id))
+          ORDER BY c.id $$;
 CREATE FUNCTION forget_old_rows(idempotency_before timestamptz, tokens_before timestamptz) RETURNS void
     LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp
     AS $$ DELETE FROM idempotency_keys WHERE created_at < idempotency_before;
           DELETE FROM refresh_tokens WHERE expires_at < tokens_before $$;
-REVOKE ALL ON FUNCTION tenant_of_slug, tenant_of_api_key, tenant_of_refresh_token, forget_old_rows FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION tenant_of_slug, tenant_of_api_key, tenant_of_refresh_token, forget_old_rows TO linli_app;
+CREATE FUNCTION organisation_of_community(wanted uuid) RETURNS uuid
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp
+    AS $$ SELECT c.organisation_id FROM communities c WHERE c.id = wanted $$;
+REVOKE ALL ON FUNCTION organisation_of_community, tenant_of_slug, tenant_of_api_key, tenant_of_refresh_token, communities_of_account, forget_old_rows FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION organisation_of_community, tenant_of_slug, tenant_of_api_key, tenant_of_refresh_token, communities_of_account, forget_old_rows TO linli_app;
 """
 
 
@@ -192,7 +204,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.execute("DROP FUNCTION tenant_of_slug, tenant_of_api_key, tenant_of_refresh_token, forget_old_rows")
+    op.execute("DROP FUNCTION organisation_of_community, tenant_of_slug, tenant_of_api_key, tenant_of_refresh_token, communities_of_account, forget_old_rows")
     for table in reversed(("organisations", "communities", "spaces", "households", "accounts", "residents",
                            "residencies", "staff", "staff_rights", "api_keys", "refresh_tokens", "idempotency_keys")):
         op.execute(f"DROP TABLE {table}")
