@@ -67,9 +67,9 @@ def stop(*parts: Child) -> None:
 
 
 def urls(data_dir: Path) -> Services:
-    """The addresses that belong to a data folder, whether the services run now or not."""
+    """The addresses that belong to a data folder. Port 0: that part was never started there."""
     words = passwords(data_dir)
-    port = ports(data_dir)
+    port = {"postgres": 0, "valkey": 0} | ports(data_dir)
 
     def database(role: str, name: str = "linli") -> str:
         return f"postgresql+asyncpg://{role}:{words[role]}@127.0.0.1:{port['postgres']}/{name}"

@@ -70,7 +70,7 @@ def execute(command: list[str]) -> None:
     try:
         os.execvp(command[0], command)  # noqa: S606
     except OSError as error:
-        print(f"{command[0]}: {error.strerror}", file=sys.stderr)  # noqa: T201
+        sys.stderr.write(f"{command[0]}: {error.strerror}\n")
         os._exit(127)
 
 

@@ -1,0 +1,177 @@
+"""The `linli` command. Every part of the work is imported only by the command that does it, so that help is quick."""
+
+import importlib.util
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from app import settings
+from app.errors import AppError
+from app.settings import Settings
+
+cli = typer.Typer(no_args_is_help=True, add_completion=False, help="Linli 邻里: a smart-community assistant.")
+knowledge = typer.Typer(no_args_is_help=True, help="The documents that answers are taken from.")
+cli.add_typer(knowledge, name="knowledge")
+
+
+@cli.command()
+def up() -> None:
+    """Start everything on this machine and watch it, until Ctrl-C."""
+    from app.screen import Screen
+    from app.supervisor import Supervisor
+
+    raise typer.Exit(Supervisor(settings.load(), Screen()).run())
+
+
+@cli.command()
+def web() -> None:
+    """Run the web process."""
+    import uvicorn
+
+    config = _ready_settings()
+    uvicorn.run(
+        "app.main:create_app",
+        factory=True,
+        host=config.web_host,
+        port=config.web_port,
+        # Requests are logged by our own middleware, with their ids and without their texts.
+        access_log=False,
+        log_config=None,
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=max(1, int(config.shutdown_seconds)),
+    )
+
+
+@cli.command()
+def worker() -> None:
+    """Run a worker process."""
+    from app import worker as process
+
+    _ready_settings()
+    process.main()
+
+
+@cli.command()
+def migrate(
+    revision: Annotated[str, typer.Argument(help="Revision to reach; a number or `head`.")] = "head",
+) -> None:
+    """Bring the database to the newest form, as the owner role."""
+    from app import migrate as migrations
+
+    url = settings.load().database_owner_url
+    if not url:
+        _fail("LINLI_DATABASE_OWNER_URL is not set and no `linli up` runs here.")
+    migrations.upgrade(url, revision)
+
+
+@cli.command()
+def seed() -> None:
+    """Fill the database with the practice community; twice changes nothing."""
+    import asyncio
+
+    from app.practice.seed import seed as fill
+    from app.runtime import open_runtime
+
+    async def run() -> None:
+        async with open_runtime(_ready_settings()) as runtime:
+            await fill(runtime)
+
+    asyncio.run(run())
+
+
+@cli.command()
+def engine() -> None:
+    """Prepare the model and run vLLM, at the port that LINLI_ENGINE_URL names (8000 when it names none)."""
+    from urllib.parse import urlsplit
+
+    from app import engine_process
+
+    config = settings.load()
+    raise typer.Exit(engine_process.run(config, port=urlsplit(config.engine_url).port or 8000))
+
+
+@cli.command()
+def openapi() -> None:
+    """Print the OpenAPI description of the API."""
+    from app.main import create_app
+
+    print(json.dumps(create_app().openapi(), ensure_ascii=False, indent=2))
+
+
+def _ready_settings() -> Settings:
+    """The settings, with every part named that a process cannot do without."""
+    config = settings.load()
+    missing = [
+        name
+        for name, value in (
+            ("LINLI_DATABASE_URL", config.database_url),
+            ("LINLI_REDIS_URL", config.redis_url),
+            ("LINLI_SECRET_KEY", config.secret_key),
+        )
+        if not value
+    ]
+    if missing:
+        _fail(f"Not set: {', '.join(missing)}. `linli up` sets them by itself; other commands find them while it runs.")
+    return config
+
+
+def _fail(text: str) -> None:
+    typer.secho(text, fg="red", err=True)
+    raise typer.Exit(2)
+
+
+def join_running() -> None:
+    """Take over the addresses of a `linli up` that runs over the same data folder, where none are set.
+
+    Explicit settings win: somebody who names a database means it.
+    """
+    config = Settings()
+    if config.database_url:
+        return
+    try:
+        shared: dict[str, str] = json.loads((config.data_dir / "running.json").read_text())
+    except (OSError, ValueError):
+        return
+    for name, value in shared.items():
+        os.environ.setdefault(name, value)
+
+
+def main() -> None:
+    """Entry point of `linli`."""
+    command = sys.argv[1] if len(sys.argv) > 1 else ""
+    if command != "up":
+        join_running()
+    # Evaluation brings heavy imports of its own and is not in every installation.
+    if command in ("eval", "--help", "") and importlib.util.find_spec("app.evals"):
+        from app.evals.commands import evals
+
+        cli.add_typer(evals, name="eval")
+    try:
+        cli()
+    except AppError as failure:
+        _fail_at_once(failure)
+
+
+def _fail_at_once(failure: AppError) -> None:
+    typer.secho(f"{failure.message_en}\n{failure.message_zh}", fg="red", err=True)
+    sys.exit(1)
+
+
+@knowledge.command("add")
+def knowledge_add(
+    folder: Annotated[
+        Path, typer.Argument(exists=True, help="A file, or a folder with md, txt, html, pdf, docx, xlsx.")
+    ],
+    community: Annotated[str, typer.Option(help="Name or id of the community; not needed when there is one.")] = "",
+) -> None:
+    """Add the documents below a folder. The same content twice changes nothing."""
+    raise NotImplementedError(folder, community)
+
+
+if __name__ == "__main__":
+    main()
