@@ -1,0 +1,256 @@
+"""The feed: per turn an append-only stream of events, relayed to whoever follows, never the record.
+
+Events: accepted, position, started, retrieved, token, tool, receipt, citation, replaced, done, failed, restart.
+The id of an event is its place in the stream, and what a returning client sends back as `Last-Event-ID`.
+A follower subscribes first, then replays, then forwards. One Redis connection of the process serves all followers.
+"""
+
+import asyncio
+import itertools
+import json
+import re
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, Self
+from uuid import UUID
+
+import structlog
+from redis.asyncio import Redis
+
+from app.errors import Invalid, NotFound
+from app.feed_followers import REDIS_AWAY, Event, Follower, FollowerTooSlow, Hub, text_of
+from app.settings import Settings
+
+__all__ = ["IDLE", "Event", "Feed", "FeedGone", "FollowerTooSlow", "InvalidEventId", "TokenFrames"]
+
+log = structlog.get_logger(__name__)
+
+IDLE = "idle"
+"""Name of the event, never stored, that a follower gets when nothing happened for `feed_idle_seconds`."""
+LAST_EVENTS = frozenset({"done", "failed"})
+EVENT_ID = re.compile(r"(\d{1,18})-(\d{1,18})", re.ASCII)
+REPLAY_EVENTS = 500
+"""Events fetched in one round trip of a replay."""
+
+
+class FeedGone(NotFound):
+    """The events are not there (any more): expired, lost, or Redis is away. The saved message has the answer."""
+
+    code = "feed_gone"
+
+    def __init__(self, turn_id: UUID) -> None:
+        super().__init__(
+            "The live events of this answer are gone; read the saved message.",
+            "该回答的实时内容已不可用，请查看已保存的消息。",
+            turn_id=str(turn_id),
+        )
+
+
+class InvalidEventId(Invalid):
+    """An id that this turn never gave out."""
+
+    code = "invalid_event_id"
+
+    def __init__(self, event_id: str) -> None:
+        super().__init__("This is not an event of this answer.", "该事件编号不属于此回答。", event_id=event_id[:64])
+
+
+PUBLISH = """
+-- The key of a publication is kept in its event, so that a publication sent again after a lost reply is not doubled.
+local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
+if last and last[2][6] == ARGV[3] then return last[1] end
+local id = redis.call('XADD', KEYS[1], '*', 'name', ARGV[1], 'data', ARGV[2], 'key', ARGV[3])
+redis.call('EXPIRE', KEYS[1], ARGV[4])
+redis.call('PUBLISH', KEYS[1], id .. ' ' .. ARGV[1] .. ' ' .. ARGV[2])
+return id
+"""
+
+
+class Feed:
+    """Publishes and follows the events of turns."""
+
+    def __init__(self, redis: Redis, settings: Settings) -> None:
+        self._redis = redis
+        self._settings = settings
+        self._publish_script = redis.register_script(PUBLISH)
+        self._publication_keys = (f"{uuid.uuid4().hex[:12]}-{n}" for n in itertools.count())
+        self._hub = Hub(redis, settings)
+
+    @property
+    def frame_seconds(self) -> float:
+        return self._settings.frame_ms_max / 1000
+
+    async def publish(self, turn_id: UUID, name: str, data: dict[str, Any]) -> str:
+        """The id of the new event; empty when Redis is away: an answer is worth finishing without an audience."""
+        args = [name, json.dumps(data, ensure_ascii=False, separators=(",", ":")), next(self._publication_keys)]
+        args.append(str(round(self._settings.feed_hours * 3600)))
+        try:
+            async with asyncio.timeout(self._settings.feed_publish_seconds):
+                return text_of(await self._publish_script(keys=[_key(turn_id)], args=args))
+        except REDIS_AWAY as error:
+            log.warning("event_not_published", turn_id=str(turn_id), event_name=name, error=repr(error))
+            return ""
+
+    async def follow(
+        self,
+        turn_id: UUID,
+        *,
+        after: str | None = None,
+        idle_seconds: float | None = None,
+        on_cut: Callable[[], object] | None = None,
+    ) -> AsyncIterator[Event]:
+        """The events after `after`, or all of them, each once, until `done` or `failed`.
+
+        When nothing happens for `idle_seconds` it yields an event named IDLE with the last id and no data: the time
+        to send a comment and to look at the row. `on_cut` is called when a follower that stopped reading is given
+        up: it cannot be told by an exception while its socket is stuck.
+        Raises: InvalidEventId, FeedGone, FollowerTooSlow.
+        """
+        if after is not None and not EVENT_ID.fullmatch(after):
+            raise InvalidEventId(after)
+        idle_seconds = idle_seconds or self._settings.feed_idle_seconds
+        last, returning = after, after is not None
+        follower = await self._hub.join(_key(turn_id), on_cut)
+        try:
+            while True:
+                missed = follower.behind
+                events = self._replay(turn_id, last, follower, returning=returning) if missed else follower.read()
+                returning = False
+                async for event in events:
+                    if last is None or _order(event.id) > _order(last):
+                        yield event
+                        last = event.id
+                        follower.touch()
+                    if event.name in LAST_EVENTS:
+                        return
+                if not follower.behind and not await follower.wait(idle_seconds):
+                    yield Event(last or "", IDLE, {})
+                    follower.touch()
+                    follower.behind = True  # a cheap look whether the stream is still there
+        finally:
+            await self._hub.leave(follower)
+
+    async def close(self) -> None:
+        """End the connection that serves the followers."""
+        await self._hub.close()
+
+    async def _replay(
+        self, turn_id: UUID, after: str | None, follower: Follower, *, returning: bool
+    ) -> AsyncIterator[Event]:
+        """The stream from `after` on, `after` itself included, so as to see that nothing was lost between."""
+        key, start = _key(turn_id), after
+        while True:
+            # Whatever arrives from here on is in this page, or in the buffer, or marks the follower as behind.
+            follower.start_over()
+            page = [_stored(entry) for entry in await self._page(turn_id, key, start or "-")]
+            if start == after:
+                await self._check_start(turn_id, key, after, page, returning=returning)
+            for event in page:
+                yield event
+            if len(page) < REPLAY_EVENTS:
+                return
+            start = page[-1].id
+
+    async def _page(self, turn_id: UUID, key: str, start: str) -> list[Any]:
+        """One page of the stream. Waits for Redis to come back, for a while."""
+        loop = asyncio.get_running_loop()
+        give_up = loop.time() + self._settings.feed_reconnect_seconds
+        while True:
+            try:
+                async with asyncio.timeout_at(give_up):
+                    return list(await self._redis.xrange(key, start, "+", count=REPLAY_EVENTS) or [])
+            except REDIS_AWAY as error:
+                if loop.time() >= give_up:
+                    raise FeedGone(turn_id) from error
+                await asyncio.sleep(0.1)
+
+    async def _check_start(
+        self, turn_id: UUID, key: str, after: str | None, events: list[Event], *, returning: bool
+    ) -> None:
+        if not events and after is None:
+            raise FeedGone(turn_id)
+        if after is None:
+            # A stream that was lost and went on starts in the middle of an answer.
+            token = next((event for event in events if event.name == "token"), None)
+            if token is not None and token.data.get("at", 0) > 0:
+                raise FeedGone(turn_id)
+        elif not events or _order(events[0].id) != _order(after):
+            oldest = await self._redis.xrange(key, "-", "+", count=1)
+            if returning and oldest and _order(text_of(oldest[0][0])) < _order(after):
+                raise InvalidEventId(after)
+            raise FeedGone(turn_id)
+
+
+class TokenFrames:
+    """Gathers the tokens of one answer into events of at most `frame_ms_max`; the first leaves at once.
+
+    Event `token`: {"text": …, "at": characters before it}, so that a reader can see that nothing is missing.
+    """
+
+    def __init__(self, feed: Feed, turn_id: UUID) -> None:
+        self._feed = feed
+        self._turn_id = turn_id
+        self._pending = ""
+        self._sent_chars = 0
+        self._due = 0.0
+        self._timer: asyncio.Task[None] | None = None
+        self._sending = asyncio.Lock()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Sends what is left, also when the answer was stopped: it is part of what is saved."""
+        if self._timer is not None:
+            self._timer.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._timer
+        await self._send()
+
+    async def add(self, text: str) -> None:
+        """Queue a piece of the answer. Waits for Redis only with the first piece, so a slow Redis slows no answer."""
+        self._pending += text
+        if self._sent_chars == 0 and self._due == 0.0:
+            await self._send()
+        elif self._timer is None or self._timer.done():
+            self._timer = asyncio.create_task(self._send_when_due())
+
+    async def _send_when_due(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._pending:
+            await asyncio.sleep(max(0.0, self._due - loop.time()))
+            await asyncio.shield(self._send())
+
+    async def _send(self) -> None:
+        async with self._sending:
+            text, self._pending = self._pending, ""
+            if not text:
+                return
+            sent = await self._feed.publish(self._turn_id, "token", {"text": text, "at": self._sent_chars})
+            now = asyncio.get_running_loop().time()
+            if sent:
+                self._sent_chars += len(text)
+                self._due = now + self._feed.frame_seconds
+            else:
+                # Redis is away: the text goes out with a later frame, so no gap can come of it.
+                self._pending = text + self._pending
+                self._due = now + 1.0
+
+
+def _key(turn_id: UUID) -> str:
+    return f"linli:feed:{{{turn_id}}}"
+
+
+def _order(event_id: str) -> tuple[int, int]:
+    ms, _, number = event_id.partition("-")
+    return int(ms), int(number)
+
+
+def _stored(entry: Any) -> Event:
+    event_id, fields = entry
+    values = {text_of(name): text_of(value) for name, value in fields.items()}
+    return Event(text_of(event_id), values["name"], json.loads(values["data"]))
