@@ -40,6 +40,12 @@ class PositionOut(BaseModel):
     expected_wait_seconds: float
 
 
+class UsageOut(BaseModel):
+    prompt_tokens: int
+    cached_tokens: int = Field(description="Of the prompt, served from the engine's prefix cache.")
+    completion_tokens: int
+
+
 class TurnOut(BaseModel):
     id: UUID
     conversation_id: UUID
@@ -55,6 +61,7 @@ class TurnOut(BaseModel):
     created_at: datetime
     finished_at: datetime | None
     events_url: str = Field(examples=["/api/v1/turns/0197…/events"])
+    usage: UsageOut
     position: PositionOut | None = None
 
 
@@ -62,9 +69,6 @@ class TraceOut(TurnOut):
     """A turn for staff: how the answer came about."""
 
     trace: dict[str, Any]
-    prompt_tokens: int
-    cached_tokens: int
-    completion_tokens: int
     attempts: int
 
 
@@ -88,6 +92,11 @@ def turn_fields(turn: Turn) -> dict[str, Any]:
         "error": turn.error,
         "created_at": turn.created_at,
         "finished_at": turn.finished_at,
+        "usage": UsageOut(
+            prompt_tokens=turn.prompt_tokens,
+            cached_tokens=turn.cached_tokens,
+            completion_tokens=turn.completion_tokens,
+        ),
         "events_url": f"/api/v1/turns/{turn.id}/events",
     }
 
@@ -97,11 +106,4 @@ def turn_out(turn: Turn, position: PositionOut | None = None) -> TurnOut:
 
 
 def trace_out(turn: Turn) -> TraceOut:
-    return TraceOut(
-        **turn_fields(turn),
-        trace=turn.trace,
-        prompt_tokens=turn.prompt_tokens,
-        cached_tokens=turn.cached_tokens,
-        completion_tokens=turn.completion_tokens,
-        attempts=turn.attempts,
-    )
+    return TraceOut(**turn_fields(turn), trace=turn.trace, attempts=turn.attempts)

@@ -1,0 +1,152 @@
+"""From a claimed turn to an answer: approved answer, quotes and the model's words, each checked by code.
+
+Whether the documents answer and how the answer is worded are two decisions. The first is made from the search alone;
+the quotes are on the screen before the model has said a word, and its words are dropped for the quotes when they
+hold a number that no shown passage holds, refuse, echo the question or come in the wrong language.
+"""
+
+from contextlib import aclosing
+
+import structlog
+from prometheus_client import Counter
+
+from app.chat import prompt, router
+from app.chat.claims import Claim, Draft
+from app.chat.evidence import Evidence, gather
+from app.chat.publishing import TurnFeed
+from app.chat.tables import Mode, Route
+from app.chat.texts import Text, say
+from app.runtime import Runtime
+from app.safety import grounding
+from models.engine import EngineFailed, Request, State
+
+log = structlog.get_logger(__name__)
+
+FALLBACKS = Counter("linli_answer_fallbacks_total", "Answers that fell back to quotes", ["reason"])
+
+
+async def write_answer(runtime: Runtime, claimed: Claim, draft: Draft, feed: TurnFeed) -> None:
+    """Fill `draft` and publish it on the way. Raises EngineBusy before the model's first word."""
+    draft.route, fixed = router.choose(claimed.turn.question)
+    if fixed is not None:
+        await _say(claimed, draft, feed, fixed)
+        return
+    evidence = await gather(runtime, claimed, draft)
+    draft.quotes = evidence.quotes
+    if evidence.approved is not None:
+        draft.route, draft.mode, draft.answer = Route.APPROVED, Mode.FIXED, evidence.approved
+        draft.citations = evidence.quotes
+        await feed.publish("retrieved", {"quotes": evidence.quotes})
+        await feed.text(draft.answer)
+    elif not evidence.answerable:
+        draft.quotes = []
+        await _say(claimed, draft, feed, Text.NOT_FOUND)
+    else:
+        await feed.publish("retrieved", {"quotes": evidence.quotes})
+        feed.watch.mark("quotes")
+        await _word(runtime, claimed, draft, feed, evidence)
+
+
+async def _say(claimed: Claim, draft: Draft, feed: TurnFeed, text: Text) -> None:
+    draft.mode = Mode.FIXED
+    draft.trace["fixed"] = text
+    draft.answer = say(text, claimed.turn.language)
+    await feed.text(draft.answer)
+
+
+async def _word(runtime: Runtime, claimed: Claim, draft: Draft, feed: TurnFeed, evidence: Evidence) -> None:
+    """The model's words, or the quotes in their place."""
+    state = await runtime.engine.state()
+    draft.trace["engine"] = f"{state.state}: {state.detail}"
+    if state.state in (State.OFF, State.WARMING):
+        await _quote(claimed, draft, feed, reason=f"engine_{state.state}")
+        return
+    try:
+        reason = await _stream(runtime, claimed, draft, feed, evidence)
+    except EngineFailed as error:
+        log.warning("engine_failed", turn_id=str(claimed.turn.id), error=str(error))
+        draft.trace["engine_error"] = str(error)
+        reason = "engine_failed"
+    feed.watch.mark("worded")
+    if reason is None:
+        draft.mode = Mode.MODEL
+        draft.citations = cited(draft.answer, evidence.quotes)
+        await feed.publish("citation", {"citations": draft.citations})
+    else:
+        await _quote(claimed, draft, feed, reason=reason)
+
+
+async def _stream(
+    runtime: Runtime, claimed: Claim, draft: Draft, feed: TurnFeed, evidence: Evidence
+) -> str | None:
+    """Publishes the model's words as far as they are grounded; the reason to drop them, or None when they are good.
+
+    A number is held back until it is whole and found in a passage, so a wrong one is not shown even for a moment.
+    """
+    turn, settings = claimed.turn, runtime.settings
+    request = Request(
+        messages=prompt.build(
+            community=claimed.community_name,
+            language=turn.language,
+            history=prompt.fit_history(
+                claimed.history, tokens_max=settings.history_tokens_max, turns_max=settings.history_turns_max
+            ),
+            sources=evidence.sources,
+            question=turn.question,
+        ),
+        max_tokens=settings.answer_tokens_max,
+        salt=str(turn.community_id),
+    )
+    checked = grounding.GroundedStream([source.text for source in evidence.sources])
+    async with feed.frames() as frames, aclosing(runtime.engine.stream(request)) as deltas:
+        async for delta in deltas:
+            feed.watch.mark("first_token")
+            if delta.usage is not None:
+                draft.usage = delta.usage
+            if shown := checked.push(delta.text):
+                draft.answer += shown
+                await frames.add(shown)
+            if checked.ungrounded:
+                break
+        if not checked.ungrounded and (shown := checked.finish()):
+            draft.answer += shown
+            await frames.add(shown)
+    return _objection(claimed, draft, checked)
+
+
+def _objection(claimed: Claim, draft: Draft, checked: grounding.GroundedStream) -> str | None:
+    answer, question = draft.answer, claimed.turn.question
+    if checked.ungrounded:
+        draft.trace["ungrounded"] = [str(item.text) for item in checked.ungrounded]
+        return "ungrounded"
+    if not answer.strip():
+        return "empty"
+    if grounding.says_not_found(answer):
+        return "model_refused"
+    if grounding.echoes_question(answer, question):
+        return "echo"
+    if grounding.wrong_language(answer, claimed.turn.language):
+        return "wrong_language"
+    return None
+
+
+async def _quote(claimed: Claim, draft: Draft, feed: TurnFeed, *, reason: str) -> None:
+    """The quotes stand alone; what the model had said so far is taken back."""
+    FALLBACKS.labels(reason).inc()
+    degraded = reason.startswith("engine_")
+    said_before = draft.answer
+    intro = say(Text.QUOTES_DEGRADED if degraded else Text.QUOTES_INTRO, claimed.turn.language)
+    lines = (f"[{q['n']}] {q['quote']}（《{q['document']}》{q['section']}）" for q in draft.quotes)
+    draft.answer = "\n".join((intro, *lines))
+    draft.mode, draft.citations = Mode.QUOTES, draft.quotes
+    draft.trace["fallback"] = {"reason": reason, "said_before": said_before}
+    if said_before:
+        await feed.publish("replaced", {"text": draft.answer, "reason": reason})
+    else:
+        await feed.text(draft.answer)
+
+
+def cited(answer: str, quotes: list[dict[str, object]]) -> list[dict[str, object]]:
+    """The quotes the answer rests on: those that share its numbers or enough of its words; always at least the first."""
+    supporting = [q for q in quotes if grounding.supports(str(q["quote"]), answer)]
+    return supporting or quotes[:1]

@@ -1,0 +1,180 @@
+"""The OpenAI-compatible door: any OpenAI client talks to the community, over the same road as every question.
+
+The client keeps the history and sends it along. Answers carry their sources as text, so that nothing gets lost in
+clients that know no citations; `linli` in the body has them as data.
+"""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.responses import JSONResponse, StreamingResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.chat import conversations, relay
+from app.chat.tables import Turn
+from app.errors import Invalid, Unavailable
+from app.feed import IDLE
+from app.people.callers import Caller, require
+from app.rest.problems import PROBLEMS
+from app.rest.rate_limits import RateLimits
+from app.runtime import RuntimeDep
+
+router = APIRouter(prefix="/v1", tags=["openai"], responses=PROBLEMS)
+
+MODEL = "linli"
+MESSAGES_MAX = 100
+ChatCaller = Annotated[Caller, Depends(require("chat:write"))]
+
+
+class TextPart(BaseModel):
+    type: Literal["text"]
+    text: str
+
+
+class ChatMessage(BaseModel):
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: str | list[TextPart] | None = None
+
+    @property
+    def text(self) -> str:
+        if isinstance(self.content, list):
+            return "\n".join(part.text for part in self.content)
+        return self.content or ""
+
+
+class StreamOptions(BaseModel):
+    include_usage: bool = False
+
+
+class ChatCompletionIn(BaseModel):
+    """The part of OpenAI's request that has a meaning here; sampling options are ignored, answers are grounded."""
+
+    model_config = ConfigDict(extra="ignore")
+    model: str = Field(MODEL, examples=[MODEL])
+    messages: list[ChatMessage] = Field(min_length=1, max_length=MESSAGES_MAX)
+    stream: bool = False
+    stream_options: StreamOptions | None = None
+
+
+class NoQuestion(Invalid):
+    code = "no_user_message"
+
+    def __init__(self) -> None:
+        super().__init__("The last message must be the user's.", "最后一条消息必须是用户的提问。")
+
+
+class AnswerFailed(Unavailable):
+    code = "answer_failed"
+
+    def __init__(self) -> None:
+        super().__init__("No answer could be made. Try again.", "未能生成回答，请重试。", retry_after_seconds=2)
+
+
+@router.get("/models")
+async def get_models(caller: ChatCaller) -> dict[str, Any]:
+    """The one model there is: the community's assistant."""
+    return {"object": "list", "data": [{"id": MODEL, "object": "model", "created": 0, "owned_by": "linli"}]}
+
+
+@router.post("/chat/completions", response_model=None)
+async def post_chat_completion(
+    body: ChatCompletionIn, request: Request, caller: ChatCaller, runtime: RuntimeDep
+) -> Response:
+    """Ask as with OpenAI's API. System messages are not followed: the community's rules are its own."""
+    limits: RateLimits = request.app.state.rate_limits
+    await limits.check("turn", caller.key, per_minute_max=runtime.settings.turns_per_minute_max)
+    *earlier, last = body.messages
+    if last.role != "user":
+        raise NoQuestion
+    history = [{"role": m.role, "content": m.text} for m in earlier if m.role in ("user", "assistant") and m.text]
+    async with runtime.transaction(caller.tenant) as session:
+        turn = await conversations.start_turn(session, runtime, caller, text=last.text, history=history)
+        await relay.tell_accepted(runtime, turn)
+    events = relay.events_of(runtime, caller, turn.id, after=None)
+    if body.stream:
+        with_usage = body.stream_options is not None and body.stream_options.include_usage
+        return StreamingResponse(
+            _chunks(turn, events, with_usage=with_usage), media_type="text/event-stream",
+            headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+        )  # fmt: skip
+    async for event in events:
+        if event.name == "done":
+            return JSONResponse(_whole(turn, event.data))
+        if event.name == "failed":
+            break
+    raise AnswerFailed
+
+
+def _head(turn: Turn, kind: str) -> dict[str, Any]:
+    return {"id": f"chatcmpl-{turn.id}", "object": kind, "created": int(turn.created_at.timestamp()), "model": MODEL}
+
+
+def _whole(turn: Turn, done: dict[str, Any]) -> dict[str, Any]:
+    message = {"role": "assistant", "content": done["answer"] + sources_text(done)}
+    return {
+        **_head(turn, "chat.completion"),
+        "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
+        "usage": _usage(done),
+        "linli": _extra(done),
+    }
+
+
+async def _chunks(turn: Turn, events: AsyncIterator[Any], *, with_usage: bool) -> AsyncIterator[bytes]:
+    """Chunks in OpenAI's form. A text already sent cannot be taken back: a replacement follows after a blank line."""
+
+    def chunk(delta: dict[str, Any], finish: str | None = None, **extra: Any) -> bytes:
+        choices = [{"index": 0, "delta": delta, "finish_reason": finish}]
+        return _sse({**_head(turn, "chat.completion.chunk"), "choices": choices, **extra})
+
+    yield chunk({"role": "assistant", "content": ""})
+    sent = ""
+    async for event in events:
+        text = ""
+        if event.name == "token" and event.data["at"] >= len(sent):
+            text = event.data["text"]
+        elif event.name == "replaced":
+            text = "\n\n" + event.data["text"]
+        elif event.name == IDLE:
+            yield b": waiting\n\n"
+        elif event.name == "failed":
+            yield _sse({"error": {"message": AnswerFailed().message_en, "type": "server_error", "code": "answer_failed"}})
+            return
+        elif event.name == "done":
+            rest = sources_text(event.data) if sent else event.data["answer"] + sources_text(event.data)
+            yield chunk({"content": rest}) if rest else b""
+            yield chunk({}, "stop", linli=_extra(event.data))
+            if with_usage:
+                yield _sse({**_head(turn, "chat.completion.chunk"), "choices": [], "usage": _usage(event.data)})
+        if text:
+            sent += text
+            yield chunk({"content": text})
+    yield b"data: [DONE]\n\n"
+
+
+def _sse(body: dict[str, Any]) -> bytes:
+    return f"data: {json.dumps(body, ensure_ascii=False, separators=(',', ':'))}\n\n".encode()
+
+
+def sources_text(done: dict[str, Any]) -> str:
+    """The sources as a last paragraph; empty when the answer cites nothing or holds its quotes itself."""
+    if done["mode"] == "quotes" or not done["citations"]:
+        return ""
+    label = "来源" if done["language"] == "zh" else "Sources"
+    names = dict.fromkeys(f"《{c['document']}》{c['section']}" for c in done["citations"])
+    return f"\n\n{label}：{'；'.join(names)}" if done["language"] == "zh" else f"\n\n{label}: {'; '.join(names)}"
+
+
+def _usage(done: dict[str, Any]) -> dict[str, Any]:
+    usage = done.get("usage") or {"prompt_tokens": 0, "cached_tokens": 0, "completion_tokens": 0}
+    return {
+        "prompt_tokens": usage["prompt_tokens"],
+        "completion_tokens": usage["completion_tokens"],
+        "total_tokens": usage["prompt_tokens"] + usage["completion_tokens"],
+        "prompt_tokens_details": {"cached_tokens": usage["cached_tokens"]},
+    }
+
+
+def _extra(done: dict[str, Any]) -> dict[str, Any]:
+    return {key: done[key] for key in ("id", "route", "mode", "quotes", "citations")}

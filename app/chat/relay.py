@@ -1,0 +1,123 @@
+"""From the feed to a client: server-sent events that survive a lost feed, and the way to stop a turn."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any
+from uuid import UUID
+
+import structlog
+from redis.exceptions import RedisError
+
+from app.chat.conversations import ANSWER_TURN, get_turn
+from app.chat.schemas import turn_out
+from app.chat.tables import FINAL, Turn, TurnStatus
+from app.feed import IDLE, Event, FeedGone, FollowerTooSlow
+from app.people.callers import Caller
+from app.runtime import Runtime
+
+log = structlog.get_logger(__name__)
+
+LOST_FEED_POLL_SECONDS = 1.0
+END_TOKEN = 1 << 62
+"""Above every claim: what the web process says of a turn's end is the last word."""
+
+
+async def events_of(
+    runtime: Runtime, caller: Caller, turn_id: UUID, *, after: str | None
+) -> AsyncIterator[Event]:
+    """The events of a turn until its end, whatever happens to the feed: the row has the last word.
+
+    Raises InvalidEventId, FollowerTooSlow.
+    """
+    while True:
+        try:
+            async with aclosing(runtime.feed.follow(turn_id, after=after)) as events:  # type: ignore[type-var]
+                async for event in events:
+                    yield event
+                    if event.name == IDLE and (turn := await _read(runtime, caller, turn_id)).status in FINAL:
+                        yield last_event(turn)
+                        return
+            return
+        except FeedGone:
+            turn = await _read(runtime, caller, turn_id)
+        if turn.status in FINAL:
+            yield last_event(turn)
+            return
+        if after is not None:
+            # What this client has may not be what comes now: it begins anew.
+            after = None
+            yield Event("", "restart", {"attempt": turn.attempts})
+        yield Event("", IDLE, {})
+        await asyncio.sleep(LOST_FEED_POLL_SECONDS)
+
+
+async def _read(runtime: Runtime, caller: Caller, turn_id: UUID) -> Turn:
+    async with runtime.transaction(caller.tenant) as session:
+        return await get_turn(session, caller, turn_id)
+
+
+def last_event(turn: Turn) -> Event:
+    """The end of a turn as its row tells it."""
+    name = "failed" if turn.status is TurnStatus.FAILED else "done"
+    return Event("", name, turn_out(turn).model_dump(mode="json"))
+
+
+async def server_sent_events(
+    runtime: Runtime, caller: Caller, turn_id: UUID, *, after: str | None
+) -> AsyncIterator[bytes]:
+    """The same on the wire, with the place in the queue while the turn waits and comments while all is quiet."""
+    started = after is not None
+    if not started:
+        async for frame in _position(runtime, turn_id):
+            yield frame
+    try:
+        async for event in events_of(runtime, caller, turn_id, after=after):
+            if event.name != IDLE:
+                started = started or event.name != "accepted"
+                yield encode(event)
+                continue
+            yield b": waiting\n\n"
+            if not started:
+                async for frame in _position(runtime, turn_id):
+                    yield frame
+    except FollowerTooSlow:
+        log.info("follower_too_slow", turn_id=str(turn_id))
+
+
+async def _position(runtime: Runtime, turn_id: UUID) -> AsyncIterator[bytes]:
+    try:
+        position = await runtime.queue.position(ANSWER_TURN, turn_id)
+    except (RedisError, OSError):
+        return
+    if position is not None:
+        data = {"ahead": position.ahead, "expected_wait_seconds": position.expected_wait_seconds}
+        yield encode(Event("", "position", data))
+
+
+def encode(event: Event) -> bytes:
+    """One event of the text/event-stream format; without an id when it is not in the feed."""
+    data = json.dumps(event.data, ensure_ascii=False, separators=(",", ":"))
+    head = f"id: {event.id}\n" if event.id else ""
+    return f"{head}event: {event.name}\ndata: {data}\n\n".encode()
+
+
+async def cancel(runtime: Runtime, turn_id: UUID) -> None:
+    """Take a waiting turn out of the queue or tell its worker at once; the row already says that it shall end."""
+    try:
+        await runtime.queue.cancel(ANSWER_TURN, turn_id)
+    except (RedisError, OSError) as error:
+        log.warning("cancel_not_sent", turn_id=str(turn_id), error=repr(error))
+
+
+async def tell_stopped(runtime: Runtime, turn: Turn) -> None:
+    """For a turn that ended before any worker began it."""
+    event = last_event(turn)
+    await runtime.feed.publish(turn.id, event.name, event.data, token=END_TOKEN)
+
+
+async def tell_accepted(runtime: Runtime, turn: Turn) -> None:
+    """The first event, so that the feed is there before anyone follows it."""
+    data: dict[str, Any] = {"turn_id": str(turn.id), "conversation_id": str(turn.conversation_id)}
+    await runtime.feed.publish(turn.id, "accepted", data, token=0)

@@ -1,0 +1,82 @@
+"""One turn, read top to bottom: claim, answer, save, tell. Safe to run twice for one turn."""
+
+import asyncio
+
+import structlog
+from prometheus_client import Counter, Histogram
+
+from app.chat import claims
+from app.chat.answering import write_answer
+from app.chat.claims import Claim, Draft
+from app.chat.publishing import TurnFeed
+from app.chat.schemas import turn_out
+from app.chat.tables import Turn, TurnStatus
+from app.queue import Lease
+from app.runtime import Runtime
+from models.engine import EngineBusy
+
+log = structlog.get_logger(__name__)
+
+TURNS = Counter("linli_turns_total", "Turns that ended", ["status", "route", "mode"])
+SECONDS = Histogram(
+    "linli_turn_seconds", "Seconds from claim to each mark of a turn", ["mark"],
+    buckets=(0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 60),
+)  # fmt: skip
+
+
+async def answer_turn(runtime: Runtime, lease: Lease) -> None:
+    """Answer one waiting turn. The claim makes a second delivery harmless.
+
+    Raises: EngineBusy (the queue puts the turn back). A failure of the last attempt marks the turn failed and tells
+    the feed, so that nobody waits for ever.
+    """
+    claimed = await claims.claim(runtime, lease)
+    if not isinstance(claimed, Claim):
+        if claimed is not None:
+            # Answered before, but the worker may have died between saving and telling.
+            await tell_end(runtime, claimed, token=lease.token)
+        return
+    feed = TurnFeed(runtime.feed, claimed.turn.id, token=claimed.token)
+    draft = Draft(trace={"times": feed.watch.marks, "attempt": claimed.turn.attempts})
+    await feed.publish("restart" if claimed.restarted else "started", {"attempt": claimed.turn.attempts})
+    if claimed.turn.stop_requested or claimed.caller is None:
+        status = TurnStatus.STOPPED if claimed.turn.stop_requested else TurnStatus.FAILED
+        await end(runtime, claimed, draft, status=status, error=None if claimed.caller else "caller_gone")
+        return
+    try:
+        await write_answer(runtime, claimed, draft, feed)
+    except asyncio.CancelledError:
+        # Stopped by the resident, or the worker is told to leave or has lost the lease: then another one starts over.
+        if await asyncio.shield(claims.stop_requested(runtime, claimed)):
+            await asyncio.shield(end(runtime, claimed, draft, status=TurnStatus.STOPPED))
+        raise
+    except EngineBusy:
+        raise
+    except Exception as error:
+        if lease.attempt >= runtime.settings.job_attempts_max:
+            log.exception("turn_failed", turn_id=str(claimed.turn.id))
+            await end(runtime, claimed, draft, status=TurnStatus.FAILED, error=type(error).__name__)
+        raise
+    feed.watch.mark("total")
+    await end(runtime, claimed, draft, status=TurnStatus.ANSWERED)
+
+
+async def end(
+    runtime: Runtime, claimed: Claim, draft: Draft, *, status: TurnStatus, error: str | None = None
+) -> None:
+    """Save the turn and tell its followers, in this order: what is told is kept."""
+    turn = await claims.save(runtime, claimed, draft, status=status, error=error)
+    if turn is None:
+        log.warning("turn_taken_over", turn_id=str(claimed.turn.id), token=claimed.token)
+        return
+    TURNS.labels(status, turn.route or "none", turn.mode or "none").inc()
+    for mark, milliseconds in draft.trace["times"].items():
+        SECONDS.labels(mark.removesuffix("_ms")).observe(milliseconds / 1000)
+    await tell_end(runtime, turn, token=claimed.token)
+
+
+async def tell_end(runtime: Runtime, turn: Turn, *, token: int) -> None:
+    """The last event of a turn, with the whole answer: a client may compare what it has."""
+    name = "failed" if turn.status is TurnStatus.FAILED else "done"
+    data = turn_out(turn).model_dump(mode="json")
+    await runtime.feed.publish(turn.id, name, data, token=token)
