@@ -356,7 +356,12 @@ PERIODIC: dict[str, tuple[float, PeriodicTask]] = {}
 
 
 def job(name: str) -> Callable[[Handler], Handler]:
-    """Registers the handler of the jobs called `name`. It may run twice for one job, and must not mind."""
+    """Registers the handler of the jobs called `name`. It may run twice for one job, and must not mind.
+
+    Returning ends the job. EngineBusy puts it back, any other exception counts as a failed attempt. A handler that is
+    stopped gets CancelledError with the reason as its argument: "cancelled" (by `Queue.cancel`; the job is over then),
+    "lost" (another worker has it) or "handed_back" (this process ends; another will run it).
+    """
 
     def register(handler: Handler) -> Handler:
         assert HANDLERS.get(name, handler) is handler, f"two handlers for {name}"
