@@ -6,6 +6,7 @@ Imports nothing of ours: the environment has none of it.
 """
 
 import argparse
+import functools
 import json
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 INT8_MAX = 127
 SHARD_BYTES = 1 << 30
 
-QUANTISATION = {
+QUANTISATION: dict[str, Any] = {
     "quant_method": "compressed-tensors",
     "quantization_status": "compressed",
     "format": "int-quantized",
@@ -102,9 +103,12 @@ def write_int8(tensors: dict[str, Any], config: dict[str, Any], out: Path) -> No
 def convert(gguf: Path, out: Path, name: str, bf16: Path | None) -> None:
     """Write the int8 checkpoint to `out`, and the bf16 one to `bf16` when given. Both folders are made."""
     say(0.01, "loading the tools")
+    import gguf as gguf_tools
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
+    # transformers reads the file's head for the config, the tokenizer and the weights anew, 12 s each time.
+    gguf_tools.GGUFReader = functools.lru_cache(maxsize=1)(gguf_tools.GGUFReader)
     say(0.1, "reading the model")
     source = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
     tokenizer = AutoTokenizer.from_pretrained(**source)
