@@ -47,6 +47,11 @@ class Settings(BaseSettings):
     oidc_issuer_url: str = Field("", description="OpenID Connect issuer; empty closes that door.")
     oidc_client_id: str = Field("", description="Client id at the issuer.")
     oidc_client_secret: SecretStr | None = Field(None, description="Client secret at the issuer.")
+    oidc_link_by_email: bool = Field(
+        False, description="Link a first OIDC sign-in to the account whose login is its verified e-mail address."
+    )
+    password_chars_min: int = Field(10, description="Shortest password that may be set.")
+    api_keys_max: int = Field(100, description="Living API keys of one community at most.")
 
     # Database
     database_pool_connections: int = Field(10, description="Connections a process keeps to Postgres.")

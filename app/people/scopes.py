@@ -4,7 +4,7 @@ from app.people.tables import StaffRole
 
 RESIDENT_SCOPES = frozenset({"chat:write", "knowledge:read", "me:read"})
 
-STAFF_BASE = frozenset({"chat:write", "knowledge:read", "me:read", "spaces:read", "residents:read"})
+STAFF_BASE = frozenset({"chat:write", "knowledge:read", "me:read", "communities:read", "spaces:read", "residents:read"})
 
 ROLE_SCOPES: dict[StaffRole, frozenset[str]] = {
     StaffRole.MANAGER: STAFF_BASE
@@ -16,6 +16,7 @@ ROLE_SCOPES: dict[StaffRole, frozenset[str]] = {
         "staff:write",
         "knowledge:write",
         "conversations:read",
+        "keys:read",
         "keys:write",
         "jobs:read",
         "jobs:write",

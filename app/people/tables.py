@@ -59,7 +59,10 @@ class Community(HasId, Base):
 
 
 class Space(HasId, Base):
-    """A node of the space tree. `label` is the whole address, 3期2栋1单元1502; `building_id` is set below a building."""
+    """A node of the space tree. `label` is the whole address, 3期2栋1单元1502.
+
+    `building_id` is set for a building, to itself, and for everything below it.
+    """
 
     __tablename__ = "spaces"
     __table_args__ = (UniqueConstraint("community_id", "parent_id", "name", postgresql_nulls_not_distinct=True),)

@@ -198,13 +198,29 @@ def upgrade() -> None:
         op.execute(statement)
     for function in FUNCTIONS.split("$$;\n")[:-1]:
         op.execute(f"{function}$$")
-    for statement in FUNCTIONS.split("$$;\n")[-1].split(";\n"):
+    for statement in FUNCTIONS.rsplit("$$;\n", maxsplit=1)[-1].split(";\n"):
         if statement.strip():
             op.execute(statement)
 
 
 def downgrade() -> None:
-    op.execute("DROP FUNCTION organisation_of_community, tenant_of_slug, tenant_of_api_key, tenant_of_refresh_token, communities_of_account, forget_old_rows")
-    for table in reversed(("organisations", "communities", "spaces", "households", "accounts", "residents",
-                           "residencies", "staff", "staff_rights", "api_keys", "refresh_tokens", "idempotency_keys")):
+    op.execute(
+        "DROP FUNCTION organisation_of_community, tenant_of_slug, tenant_of_api_key, tenant_of_refresh_token, communities_of_account, forget_old_rows"
+    )
+    for table in reversed(
+        (
+            "organisations",
+            "communities",
+            "spaces",
+            "households",
+            "accounts",
+            "residents",
+            "residencies",
+            "staff",
+            "staff_rights",
+            "api_keys",
+            "refresh_tokens",
+            "idempotency_keys",
+        )
+    ):
         op.execute(f"DROP TABLE {table}")
