@@ -1,6 +1,6 @@
 """What Linli asks of a language model server. Implementations: `vllm_engine`, `scripted_engine`."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
@@ -114,8 +114,11 @@ class Engine(Protocol):
 
     model_name: str
 
-    def stream(self, request: Request) -> AsyncIterator[Delta]:
-        """Pieces of the answer as they come. Raises EngineBusy before the first piece, EngineFailed at any time."""
+    def stream(self, request: Request) -> AsyncGenerator[Delta, None]:
+        """Pieces of the answer as they come; use it in `contextlib.aclosing`.
+
+        Raises: EngineBusy before the first piece, EngineFailed at any time.
+        """
         ...
 
     async def complete(self, request: Request) -> Completion:

@@ -1,9 +1,13 @@
 """The command line of the embedded vLLM. Measured choices; what else was tried stands beside each."""
 
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
+
+ABOUT_FILE = "linli.json"
+"""Lies beside the weights that we prepared: which model this is and where it came from."""
 
 SMALL_MACHINE_CPUS = 4
 """Up to here every CPU computes: vLLM's own choice sets one aside for its scheduler, a quarter or more of all."""
@@ -35,7 +39,7 @@ def serve_command(
         str(python),
         *("-m", "vllm.entrypoints.launchers.api_server.entry"),
         *("--model", checkpoint),
-        *("--served-model-name", Path(checkpoint).name),
+        *("--served-model-name", served_name(checkpoint)),
         *("--host", "127.0.0.1"),
         *("--port", str(port)),
         *("--max-model-len", str(settings.engine_context_tokens_max)),
@@ -60,6 +64,14 @@ def serve_command(
         env["VLLM_CPU_KVCACHE_SPACE"] = str(settings.engine_kv_gib)
         env["VLLM_CPU_OMP_THREADS_BIND"] = threads_bind(available_cpus(), cpu_quota())
     return argv, env
+
+
+def served_name(checkpoint: str) -> str:
+    """The name clients ask for: what our own preparation noted in the folder, else the folder's or the hub's name."""
+    try:
+        return str(json.loads((Path(checkpoint) / ABOUT_FILE).read_text())["name"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return Path(checkpoint).name
 
 
 def available_cpus() -> list[int]:

