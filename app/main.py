@@ -22,7 +22,8 @@ DESCRIPTION = """
 Linli 邻里: a smart-community assistant that property companies run themselves.
 
 Sign in at `/api/v1/auth/sign-in` or use an API key; send it as `Authorization: Bearer …`.
-Errors are RFC 9457 problems with a stable `code`; creating requests take an `Idempotency-Key`; lists are pages by cursor.
+Errors are RFC 9457 problems with a stable `code`. Creating requests take an `Idempotency-Key`.
+Lists are pages by cursor.
 """
 
 

@@ -76,9 +76,7 @@ async def _word(runtime: Runtime, claimed: Claim, draft: Draft, feed: TurnFeed, 
         await _quote(claimed, draft, feed, reason=reason)
 
 
-async def _stream(
-    runtime: Runtime, claimed: Claim, draft: Draft, feed: TurnFeed, evidence: Evidence
-) -> str | None:
+async def _stream(runtime: Runtime, claimed: Claim, draft: Draft, feed: TurnFeed, evidence: Evidence) -> str | None:
     """Publishes the model's words as far as they are grounded; the reason to drop them, or None when they are good.
 
     A number is held back until it is whole and found in a passage, so a wrong one is not shown even for a moment.
@@ -147,6 +145,6 @@ async def _quote(claimed: Claim, draft: Draft, feed: TurnFeed, *, reason: str) -
 
 
 def cited(answer: str, quotes: list[dict[str, object]]) -> list[dict[str, object]]:
-    """The quotes the answer rests on: those that share its numbers or enough of its words; always at least the first."""
+    """The quotes the answer rests on: those that share its numbers or enough of its words; at least the first."""
     supporting = [q for q in quotes if grounding.supports(str(q["quote"]), answer)]
     return supporting or quotes[:1]

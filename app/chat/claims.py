@@ -4,10 +4,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import func, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.chat.tables import FINAL, Conversation, Mode, Route, Turn, TurnStatus
 from app.db import Tenant
-from app.people.callers import Caller, account_caller, key_caller, tenant_of_community
+from app.people.callers import BadToken, Caller, account_caller, key_caller, tenant_of_community
 from app.people.tables import Community
 from app.queue import Lease
 from app.runtime import Runtime
@@ -69,17 +70,24 @@ async def claim(runtime: Runtime, lease: Lease) -> Claim | Turn | None:
                 .where(Conversation.id == turn.conversation_id)
             )
         ).one()
-        if conversation.account_id is not None:
-            caller = await account_caller(session, tenant, conversation.account_id)
-        else:
-            caller = await key_caller(session, tenant, conversation.caller_id)
+        caller = await _asker(session, tenant, conversation)
         history = turn.history
         if history is None:
             history = await _history(session, turn, turns_max=runtime.settings.history_turns_max)
     return Claim(turn, lease.token, tenant, caller, name, history, restarted=turn.attempts > 1)
 
 
-async def _history(session: Any, turn: Turn, *, turns_max: int) -> list[dict[str, str]]:
+async def _asker(session: AsyncSession, tenant: Tenant, conversation: Conversation) -> Caller | None:
+    """Who asked, with the rights of now; None when they have none any more."""
+    if conversation.account_id is None:
+        return await key_caller(session, tenant, conversation.caller_id)
+    try:
+        return await account_caller(session, tenant, conversation.account_id)
+    except BadToken:
+        return None
+
+
+async def _history(session: AsyncSession, turn: Turn, *, turns_max: int) -> list[dict[str, str]]:
     if turn.number == 1:
         return []
     before = await session.scalars(
@@ -128,5 +136,3 @@ async def stop_requested(runtime: Runtime, claimed: Claim) -> bool:
     """Whether somebody asked for this turn to end."""
     async with runtime.transaction(claimed.tenant) as session:
         return bool(await session.scalar(select(Turn.stop_requested).where(Turn.id == claimed.turn.id)))
-
-

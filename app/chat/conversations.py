@@ -7,7 +7,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 from uuid_utils.compat import uuid7
 
-from app.chat.language import language_of
+from app.knowledge.language import language_of
 from app.chat.tables import FINAL, Conversation, Turn, TurnStatus
 from app.errors import Invalid, NotFound
 from app.people.callers import Caller, CallerKind
@@ -48,7 +48,7 @@ class QuestionTooLong(Invalid):
         )
 
 
-def visible_to(caller: Caller) -> Select[tuple[Conversation]]:
+def visible_to(caller: Caller) -> Select[Conversation]:
     """Conversations the caller may see: their own; all of the community for staff with `conversations:read`."""
     statement = select(Conversation).where(Conversation.community_id == caller.community_id)
     if caller.kind is CallerKind.STAFF and "conversations:read" in caller.scopes:
@@ -56,7 +56,7 @@ def visible_to(caller: Caller) -> Select[tuple[Conversation]]:
     return statement.where(Conversation.caller_kind == caller.kind, Conversation.caller_id == caller.id)
 
 
-def visible_turns(caller: Caller) -> Select[tuple[Turn]]:
+def visible_turns(caller: Caller) -> Select[Turn]:
     """Turns of the conversations the caller may see."""
     return select(Turn).where(Turn.conversation_id.in_(visible_to(caller).with_only_columns(Conversation.id)))
 

@@ -27,5 +27,9 @@ async def sweep_open_turns(runtime: Runtime) -> None:
             text("SELECT * FROM open_turns(:before, :rows)"), {"before": before, "rows": SWEEP_ROWS_MAX}
         )
         found = rows.all()
+    dead = {job.job.row_id: job.reason for job in await runtime.queue.dead() if job.job.name == ANSWER_TURN}
     for row in found:
-        await runtime.send(job_of(row.turn_id, row.community_id, row.conversation_id))
+        if row.turn_id in dead:
+            await turns.give_up(runtime, row.turn_id, row.community_id, reason=dead[row.turn_id])
+        else:
+            await runtime.send(job_of(row.turn_id, row.community_id, row.conversation_id))

@@ -132,14 +132,17 @@ async def _chunks(turn: Turn, events: AsyncIterator[Any], *, with_usage: bool) -
     sent = ""
     async for event in events:
         text = ""
-        if event.name == "token" and event.data["at"] >= len(sent):
-            text = event.data["text"]
+        if event.name == "token":
+            # After a restart the words come again from the start; what was sent is not sent twice.
+            text = event.data["text"][max(0, len(sent) - event.data["at"]) :]
         elif event.name == "replaced":
             text = "\n\n" + event.data["text"]
         elif event.name == IDLE:
             yield b": waiting\n\n"
         elif event.name == "failed":
-            yield _sse({"error": {"message": AnswerFailed().message_en, "type": "server_error", "code": "answer_failed"}})
+            yield _sse(
+                {"error": {"message": AnswerFailed().message_en, "type": "server_error", "code": "answer_failed"}}
+            )
             return
         elif event.name == "done":
             rest = sources_text(event.data) if sent else event.data["answer"] + sources_text(event.data)

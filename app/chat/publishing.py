@@ -6,6 +6,9 @@ from uuid import UUID
 
 from app.feed import Feed, TokenFrames
 
+END_TOKEN = 2**53 - 1
+"""Above every claim, and exact in Lua: an end that no worker wrote is the last word."""
+
 
 class Stopwatch:
     """Milliseconds since the turn was claimed, by name; the first mark of a name counts."""

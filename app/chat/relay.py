@@ -11,6 +11,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from app.chat.conversations import ANSWER_TURN, get_turn
+from app.chat.publishing import END_TOKEN
 from app.chat.schemas import turn_out
 from app.chat.tables import FINAL, Turn, TurnStatus
 from app.feed import IDLE, Event, FeedGone, FollowerTooSlow
@@ -20,13 +21,9 @@ from app.runtime import Runtime
 log = structlog.get_logger(__name__)
 
 LOST_FEED_POLL_SECONDS = 1.0
-END_TOKEN = 1 << 62
-"""Above every claim: what the web process says of a turn's end is the last word."""
 
 
-async def events_of(
-    runtime: Runtime, caller: Caller, turn_id: UUID, *, after: str | None
-) -> AsyncIterator[Event]:
+async def events_of(runtime: Runtime, caller: Caller, turn_id: UUID, *, after: str | None) -> AsyncIterator[Event]:
     """The events of a turn until its end, whatever happens to the feed: the row has the last word.
 
     Raises InvalidEventId, FollowerTooSlow.

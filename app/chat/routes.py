@@ -55,9 +55,7 @@ async def get_conversations(caller: ChatCaller, session: SessionDep, page: PageD
 
 
 @router.get("/me/conversations/{conversation_id}/turns")
-async def get_turns(
-    conversation_id: UUID, caller: ChatCaller, session: SessionDep, page: PageDep
-) -> Page[TurnOut]:
+async def get_turns(conversation_id: UUID, caller: ChatCaller, session: SessionDep, page: PageDep) -> Page[TurnOut]:
     """Questions and answers of a conversation, oldest first."""
     await conversations.get_conversation(session, caller, conversation_id)
     statement = conversations.visible_turns(caller).where(Turn.conversation_id == conversation_id)
@@ -125,9 +123,7 @@ async def stop_turn(turn_id: UUID, caller: ChatCaller, runtime: RuntimeDep) -> T
 
 
 @router.get("/communities/{cid}/conversations")
-async def get_community_conversations(
-    caller: StaffReader, session: SessionDep, page: PageDep
-) -> Page[ConversationOut]:
+async def get_community_conversations(caller: StaffReader, session: SessionDep, page: PageDep) -> Page[ConversationOut]:
     """All conversations of the community, for staff, newest first."""
     statement = conversations.visible_to(caller)
     rows, cursor = await fetch_page(session, statement, id_column=Conversation.id, query=page, newest_first=True)
@@ -159,5 +155,3 @@ def events_response(runtime: Runtime, caller: Caller, turn: Turn, *, after: str 
         media_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
-
-

@@ -94,5 +94,3 @@ class Turn(HasId, Base):
     @property
     def question(self) -> str:
         return "\n".join(self.messages)
-
-

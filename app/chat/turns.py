@@ -1,16 +1,19 @@
 """One turn, read top to bottom: claim, answer, save, tell. Safe to run twice for one turn."""
 
 import asyncio
+from uuid import UUID
 
 import structlog
 from prometheus_client import Counter, Histogram
+from sqlalchemy import update
 
 from app.chat import claims
 from app.chat.answering import write_answer
 from app.chat.claims import Claim, Draft
-from app.chat.publishing import TurnFeed
+from app.chat.publishing import END_TOKEN, TurnFeed
 from app.chat.schemas import turn_out
-from app.chat.tables import Turn, TurnStatus
+from app.chat.tables import FINAL, Turn, TurnStatus
+from app.people.callers import tenant_of_community
 from app.queue import Lease
 from app.runtime import Runtime
 from models.engine import EngineBusy
@@ -61,9 +64,7 @@ async def answer_turn(runtime: Runtime, lease: Lease) -> None:
     await end(runtime, claimed, draft, status=TurnStatus.ANSWERED)
 
 
-async def end(
-    runtime: Runtime, claimed: Claim, draft: Draft, *, status: TurnStatus, error: str | None = None
-) -> None:
+async def end(runtime: Runtime, claimed: Claim, draft: Draft, *, status: TurnStatus, error: str | None = None) -> None:
     """Save the turn and tell its followers, in this order: what is told is kept."""
     turn = await claims.save(runtime, claimed, draft, status=status, error=error)
     if turn is None:
@@ -80,3 +81,19 @@ async def tell_end(runtime: Runtime, turn: Turn, *, token: int) -> None:
     name = "failed" if turn.status is TurnStatus.FAILED else "done"
     data = turn_out(turn).model_dump(mode="json")
     await runtime.feed.publish(turn.id, name, data, token=token)
+
+
+async def give_up(runtime: Runtime, turn_id: UUID, community_id: UUID, *, reason: str) -> None:
+    """For a turn whose job died, with every worker that took it: it fails, and whoever waits is told."""
+    tenant = await tenant_of_community(runtime, community_id)
+    async with runtime.transaction(tenant) as session:
+        turn = await session.scalar(
+            update(Turn)
+            .where(Turn.id == turn_id, Turn.status.not_in(FINAL))
+            .values(status=TurnStatus.FAILED, error=reason, claim_token=END_TOKEN, finished_at=runtime.clock())
+            .returning(Turn)
+        )
+    if turn is not None:
+        log.error("turn_given_up", turn_id=str(turn_id), community_id=str(community_id), reason=reason)
+        TURNS.labels(TurnStatus.FAILED, "none", "none").inc()
+        await tell_end(runtime, turn, token=END_TOKEN)

@@ -61,7 +61,7 @@ class Once:
         )  # fmt: skip
 
     async def keep(self, session: AsyncSession, status: int, answer: BaseModel) -> Response:
-        """The response to send, remembered for a retry. Answers that hold a secret must not be kept: send them as is."""
+        """The response to send, remembered for a retry. An answer with a secret must not be kept."""
         body = answer.model_dump_json()
         if self._row_id is not None:
             await session.execute(
