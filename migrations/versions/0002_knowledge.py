@@ -121,7 +121,13 @@ CREATE FUNCTION create_community_partitions(wanted uuid) RETURNS void
 DECLARE partition text := 'passages_' || replace(wanted::text, '-', '');
 BEGIN
     IF NOT is_own_community(wanted) THEN RAISE EXCEPTION 'not a community of this transaction'; END IF;
-    EXECUTE format('CREATE TABLE IF NOT EXISTS %I PARTITION OF passages FOR VALUES IN (%L)', partition, wanted);
+    IF to_regclass(partition) IS NOT NULL THEN RETURN; END IF;
+    -- Attached rather than created in place, which would lock every community's passages.
+    EXECUTE format('CREATE TABLE %I (LIKE passages INCLUDING DEFAULTS INCLUDING CONSTRAINTS)', partition);
+    -- Rows are reached through the parent and its policies; the partition by itself shows nobody anything.
+    EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', partition);
+    EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', partition);
+    EXECUTE format('ALTER TABLE passages ATTACH PARTITION %I FOR VALUES IN (%L)', partition, wanted);
 END $$""",
     # Nearest neighbours within one language: an index for both would fill up with the language of the question.
     """

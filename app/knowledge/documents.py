@@ -1,0 +1,87 @@
+"""Documents and passages a caller may see, and taking a document away."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Select, and_, delete, or_, select, true, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.knowledge.ingest import DocumentNotFound, update_centres
+from app.knowledge.tables import Audience, Document, DocumentStatus, Passage
+from app.people.callers import Caller
+from models.embedder import Embedder
+
+
+def for_caller(rows: type[Document] | type[Passage], caller: Caller) -> ColumnElement[bool]:
+    """Whether a row is meant for the caller. Owners and residents of a building count only when verified."""
+    if caller.reads_staff_knowledge:
+        return true()
+    meant = [rows.audience == Audience.ALL]
+    if caller.owner:
+        meant.append(rows.audience == Audience.OWNERS)
+    if caller.building_ids:
+        meant.append(and_(rows.audience == Audience.BUILDING, rows.building_id.in_(caller.building_ids)))
+    return or_(*meant)
+
+
+def in_force(rows: type[Document] | type[Passage], as_of: datetime) -> ColumnElement[bool]:
+    return and_(
+        or_(rows.valid_from.is_(None), rows.valid_from <= as_of),
+        or_(rows.valid_until.is_(None), rows.valid_until > as_of),
+        or_(rows.replaced_at.is_(None), rows.replaced_at > as_of),
+    )
+
+
+def visible_to(caller: Caller, as_of: datetime) -> Select[Passage]:
+    """The only way to a passage: of the caller's community, meant for the caller, in force at that time."""
+    ours = Passage.community_id == caller.community_id
+    return select(Passage).where(ours, for_caller(Passage, caller), in_force(Passage, as_of))
+
+
+def visible_documents(caller: Caller, as_of: datetime) -> Select[Document]:
+    """Those who keep the documents see every version; others what is meant for them, ready and in force."""
+    ours = select(Document).where(Document.community_id == caller.community_id)
+    if "knowledge:write" in caller.scopes:
+        return ours
+    return ours.where(Document.status == DocumentStatus.READY, for_caller(Document, caller), in_force(Document, as_of))
+
+
+async def get_document(session: AsyncSession, caller: Caller, document_id: UUID, *, as_of: datetime) -> Document:
+    """Raises DocumentNotFound."""
+    document = await session.scalar(visible_documents(caller, as_of).where(Document.id == document_id))
+    if document is None:
+        raise DocumentNotFound
+    return document
+
+
+async def list_passages(session: AsyncSession, caller: Caller, document: Document) -> list[Passage]:
+    """All passages of a document that `get_document` gave, in order."""
+    ours = (Passage.community_id == caller.community_id) & (Passage.document_id == document.id)
+    return list((await session.scalars(select(Passage).where(ours).order_by(Passage.ordinal))).all())
+
+
+async def delete_document(session: AsyncSession, caller: Caller, document: Document, embedder: Embedder) -> None:
+    """Take a document away, with its older versions. Documents of other sources that it replaced are cited again."""
+    ours = Document.community_id == caller.community_id
+    older = (Document.source_key == document.source_key) & (Document.version <= document.version)
+    gone = (await session.scalars(select(Document.id).where(ours, older))).all()
+    await session.execute(delete(Passage).where(Passage.community_id == caller.community_id, _of(Passage, gone)))
+    freed = (
+        await session.scalars(
+            update(Document)
+            .where(ours, Document.replaced_by.in_(gone), Document.id.not_in(gone))
+            .values(replaced_at=None, replaced_by=None)
+            .returning(Document.id)
+        )
+    ).all()
+    if freed:
+        again = update(Passage).where(Passage.community_id == caller.community_id, _of(Passage, freed))
+        await session.execute(again.values(replaced_at=None))
+    await session.execute(delete(Document).where(ours, Document.id.in_(gone)))
+    await update_centres(session, caller.community_id, embedder)
+
+
+def _of(rows: Any, document_ids: Any) -> ColumnElement[bool]:
+    found: ColumnElement[bool] = rows.document_id.in_(document_ids)
+    return found
