@@ -34,6 +34,8 @@ EVENT_ID = re.compile(r"(\d{1,18})-(\d{1,18})", re.ASCII)
 REPLAY_EVENTS = 500
 """Events fetched in one round trip of a replay."""
 
+RETRY_SECONDS = 0.1
+
 
 class FeedGone(NotFound):
     """The events are not there (any more): expired, lost, or Redis is away. The saved message has the answer."""
@@ -61,7 +63,9 @@ PUBLISH = """
 -- The key of a publication is kept in its event, so that a publication sent again after a lost reply is not doubled.
 local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
 if last and last[2][6] == ARGV[3] then return last[1] end
-local id = redis.call('XADD', KEYS[1], '*', 'name', ARGV[1], 'data', ARGV[2], 'key', ARGV[3])
+-- A worker that lost its claim, and woke up late, is not heard any more.
+if last and tonumber(last[2][8]) > tonumber(ARGV[5]) then return '' end
+local id = redis.call('XADD', KEYS[1], '*', 'name', ARGV[1], 'data', ARGV[2], 'key', ARGV[3], 'token', ARGV[5])
 redis.call('EXPIRE', KEYS[1], ARGV[4])
 redis.call('PUBLISH', KEYS[1], id .. ' ' .. ARGV[1] .. ' ' .. ARGV[2])
 return id
@@ -82,16 +86,24 @@ class Feed:
     def frame_seconds(self) -> float:
         return self._settings.frame_ms_max / 1000
 
-    async def publish(self, turn_id: UUID, name: str, data: dict[str, Any]) -> str:
-        """The id of the new event; empty when Redis is away: an answer is worth finishing without an audience."""
+    async def publish(self, turn_id: UUID, name: str, data: dict[str, Any], *, token: int = 0) -> str:
+        """The id of the new event; empty when Redis is away: an answer is worth finishing without an audience.
+
+        Empty and unheard also when an event with a greater fencing `token` is there already.
+        """
         args = [name, json.dumps(data, ensure_ascii=False, separators=(",", ":")), next(self._publication_keys)]
-        args.append(str(round(self._settings.feed_hours * 3600)))
-        try:
-            async with asyncio.timeout(self._settings.feed_publish_seconds):
-                return text_of(await self._publish_script(keys=[_key(turn_id)], args=args))
-        except REDIS_AWAY as error:
-            log.warning("event_not_published", turn_id=str(turn_id), event_name=name, error=repr(error))
-            return ""
+        args += [str(round(self._settings.feed_hours * 3600)), str(token)]
+        loop = asyncio.get_running_loop()
+        give_up = loop.time() + self._settings.feed_publish_seconds
+        while True:
+            try:
+                async with asyncio.timeout_at(give_up):
+                    return text_of(await self._publish_script(keys=[_key(turn_id)], args=args))
+            except REDIS_AWAY as error:
+                if loop.time() >= give_up - RETRY_SECONDS:
+                    log.warning("event_not_published", turn_id=str(turn_id), event_name=name, error=repr(error))
+                    return ""
+            await asyncio.sleep(RETRY_SECONDS)
 
     async def follow(
         self,
@@ -162,9 +174,9 @@ class Feed:
                 async with asyncio.timeout_at(give_up):
                     return list(await self._redis.xrange(key, start, "+", count=REPLAY_EVENTS) or [])
             except REDIS_AWAY as error:
-                if loop.time() >= give_up:
+                if loop.time() >= give_up - RETRY_SECONDS:
                     raise FeedGone(turn_id) from error
-                await asyncio.sleep(0.1)
+            await asyncio.sleep(RETRY_SECONDS)
 
     async def _check_start(
         self, turn_id: UUID, key: str, after: str | None, events: list[Event], *, returning: bool
@@ -189,9 +201,10 @@ class TokenFrames:
     Event `token`: {"text": …, "at": characters before it}, so that a reader can see that nothing is missing.
     """
 
-    def __init__(self, feed: Feed, turn_id: UUID) -> None:
+    def __init__(self, feed: Feed, turn_id: UUID, *, token: int = 0) -> None:
         self._feed = feed
         self._turn_id = turn_id
+        self._token = token
         self._pending = ""
         self._sent_chars = 0
         self._due = 0.0
@@ -230,7 +243,8 @@ class TokenFrames:
             text, self._pending = self._pending, ""
             if not text:
                 return
-            sent = await self._feed.publish(self._turn_id, "token", {"text": text, "at": self._sent_chars})
+            data = {"text": text, "at": self._sent_chars}
+            sent = await self._feed.publish(self._turn_id, "token", data, token=self._token)
             now = asyncio.get_running_loop().time()
             if sent:
                 self._sent_chars += len(text)
