@@ -1,0 +1,57 @@
+# Linli 邻里. `make` alone shows what there is.
+# Needs Python 3.11 or newer with venv and pip, git and a C compiler. Nothing else has to be installed beforehand.
+
+PYTHON ?= python3
+VENV := .venv
+PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
+# Nothing is installed but what this release was locked to.
+INSTALL := $(PIP) install --quiet --no-input --require-hashes
+.DEFAULT_GOAL := help
+.PHONY: help up test check quality bench lock clean
+
+help: ## Show these lines
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | awk -F '\t' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+up: $(VENV)/run.stamp ## Start everything on this machine, until Ctrl-C
+	@exec $(VENV)/bin/linli up
+
+test: $(VENV)/test.stamp ## Run the tests (real Postgres and Valkey, nothing to set up)
+	$(VENV)/bin/pytest $(ARGS)
+
+check: $(VENV)/test.stamp ## Lint, format, types, import order, lock files
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+	$(VENV)/bin/python -m tests.tidy.locks
+
+quality: $(VENV)/run.stamp ## Measure answers and search on the practice community
+	$(VENV)/bin/linli eval qa $(ARGS)
+	$(VENV)/bin/linli eval search $(ARGS)
+
+bench: $(VENV)/run.stamp ## Side-by-side benchmarks, each printing ratios
+	@for file in bench/bench_*.py; do echo "== $$file"; $(VENV)/bin/python $$file || exit 1; done
+
+lock: $(VENV)/test.stamp ## Write the lock files anew, within pyproject.toml's bounds (ARGS=--upgrade for newer ones)
+	$(VENV)/bin/python -m tests.tidy.locks write $(ARGS)
+
+clean: ## Remove the environment and caches (never the data in var)
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache linli.egg-info
+
+$(VENV)/bin/python:
+	@echo "Making $(VENV) …"
+	@$(PYTHON) -c 'import sys; sys.exit("Linli needs Python 3.11 or newer; set PYTHON=…") if sys.version_info < (3, 11) else None'
+	@$(PYTHON) -m venv $(VENV)
+
+# The stamps hold the lock's own time: an unchanged lock costs nothing at the next start.
+$(VENV)/run.stamp: app/requirements.txt pyproject.toml | $(VENV)/bin/python
+	@echo "Installing what Linli runs on (once; a minute or two) …"
+	@$(INSTALL) -r app/requirements.txt
+	@$(PIP) install --quiet --no-input --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/test.stamp: tests/requirements.txt pyproject.toml | $(VENV)/bin/python
+	@echo "Installing what Linli runs on and is tested with (once; a minute or two) …"
+	@$(INSTALL) -r tests/requirements.txt
+	@$(PIP) install --quiet --no-input --no-deps --no-build-isolation -e .
+	@touch $@ $(VENV)/run.stamp
