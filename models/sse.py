@@ -6,6 +6,7 @@ from typing import Any
 
 from models.engine import EngineFailed, ToolCall, Usage
 
+DONE = "[DONE]"
 EVENT_BYTES_MAX = 1 << 20
 WHITESPACE_RUN_CHARS_MAX = 256
 """Small models under a JSON grammar can write white space until their tokens end; no honest answer has so much."""
@@ -40,7 +41,6 @@ class Answer:
     def __init__(self) -> None:
         self.finish_reason: str | None = None
         self.usage = Usage()
-        self.done = False
         self._calls: dict[int, dict[str, str]] = {}
         self._blank_chars = 0
 
@@ -54,8 +54,7 @@ class Answer:
 
         Raises EngineFailed on nonsense: no JSON, an error event, white space without end.
         """
-        if payload == "[DONE]":
-            self.done = True
+        if payload == DONE:
             return "", True
         event = _object(payload)
         if error := event.get("error"):

@@ -44,6 +44,7 @@ class Stage:
     running: int = 0
     tokens: int = 0
     bodies: list[dict[str, Any]] = field(default_factory=list)
+    callers: list[int] = field(default_factory=list)  # the client's port of each request
 
 
 def build_app(stage: Stage) -> Starlette:
@@ -52,6 +53,7 @@ def build_app(stage: Stage) -> Starlette:
     async def chat(http: HttpRequest) -> Response:
         body = await http.json()
         stage.bodies.append(body)
+        stage.callers.append(http.client.port if http.client else 0)
         return await answer_chat(stage, http, body)
 
     async def models(http: HttpRequest) -> Response:

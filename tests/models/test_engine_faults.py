@@ -242,3 +242,10 @@ async def test_a_server_that_dies_mid_answer_fails_the_stream(connect):
 )
 def test_retry_after_is_bounded(header, seconds):
     assert retry_after(header) == seconds
+
+
+async def test_one_connection_serves_one_answer_after_the_other(server, connect):
+    engine = connect(server.url)
+    for _ in range(5):
+        await engine.complete(ask())
+    assert len(set(server.stage.callers)) == 1, "a connection was thrown away after each answer"
