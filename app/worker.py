@@ -32,6 +32,8 @@ REDIS_AWAY = (RedisError, OSError, TimeoutError)
 RECONNECT_SECONDS_MAX = 2.0
 ENGINE_FULL_SECONDS = 0.2
 """How soon to look again when the engine has no free slot and no job of ours ends first."""
+ON_THE_WAY_SECONDS = 1.0
+"""Time in which a job that needs the engine has asked it."""
 
 JOBS = Counter("linli_jobs_total", "Jobs by how their attempt ended.", ["job", "outcome"])
 JOB_SECONDS = Histogram("linli_job_seconds", "Running time of an attempt.", ["job"])
@@ -47,6 +49,7 @@ class _Running:
     lease: Lease
     task: asyncio.Task[None] | None = None
     why: str = ""
+    started: float = field(default_factory=time.monotonic)
 
     def stop(self, why: str) -> None:
         if not self.why and self.task is not None:
@@ -60,6 +63,7 @@ class _Worker:
     stop: asyncio.Event
     running: dict[tuple[str, uuid.UUID], _Running] = field(default_factory=dict)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
+    engine_width: int = 0
     renewed_at: float = field(default_factory=time.monotonic)
 
     @property
@@ -75,7 +79,13 @@ class _Worker:
         if free <= 0:
             return 0
         engine = await self.runtime.engine.state()
-        return min(free, engine.slots) if engine.state is State.READY else free
+        if engine.state is not State.READY:
+            return free
+        # A job that started just now may not be at the engine yet. Counting it as there twice would leave slots empty,
+        # so the engine's width less all our jobs is allowed too.
+        self.engine_width = max(self.engine_width, engine.slots)
+        recent = sum(time.monotonic() - running.started < ON_THE_WAY_SECONDS for running in self.running.values())
+        return min(free, max(engine.slots - recent, self.engine_width - len(self.running)))
 
     async def take_jobs(self) -> None:
         """Takes and starts jobs until told to stop. Losing Redis is waited out."""
