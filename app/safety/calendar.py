@@ -19,7 +19,7 @@ class Date(NamedTuple):
 
 ZH = r"[零〇一二两三四五六七八九十廿卅]{1,3}"
 N = rf"(?:\d{{1,2}}|{ZH})"
-MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".split()
+MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 MONTH = (
     r"(?P<month>jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?"
     r"|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)\b\.?"
@@ -33,7 +33,7 @@ def _read_numbers(found: re.Match[str]) -> Date | None:
     parts = found.groupdict()
     year = parts.get("year")
     month, day = (parse_small(parts[name]) if parts.get(name) else None for name in ("month", "day"))
-    if month is not None and not 1 <= month <= 12 or day is not None and not 1 <= day <= 31:
+    if month not in (None, *range(1, 13)) or day not in (None, *range(1, 32)):
         return None
     return Date(_year(year) if year else None, month, day)
 
@@ -52,24 +52,28 @@ def _read_english(found: re.Match[str]) -> Date | None:
 
 
 ZH_YEAR = r"(?P<year>\d{4}|[零〇一二三四五六七八九]{4})"
+ZH_DAY = r"(?P<day>\d{1,2}|[一二三]?十[一二三四五六七八九]?|廿[一二三四五六七八九]?)"
+NUMERIC = (
+    r"(?<!\d)(?P<year>\d{4})(?P<sep>[-/.])(?P<month>\d{1,2})(?P=sep)(?P<day>\d{1,2})(?!\d)",
+    # “11月25-27日”: the first day of a range may leave its 日 to the last.
+    rf"(?:(?<!\d){ZH_YEAR}\s*年\s*)?(?<!\d)(?P<month>{N})\s*月\s*(?P<day>{N})"
+    rf"(?:\s*[日号]|(?=\s*(?:[-~至到—])\s*{N}\s*[日号]))",
+    rf"(?<!\d){ZH_YEAR}\s*年\s*(?P<month>{N})\s*月(?:份)?",
+    rf"(?<!\d){ZH_YEAR}\s*年(?!级)",
+    rf"(?<![\d个.])(?P<month>{N})月(?:份)?(?!租|卡|费|内|以内|之内)",
+    rf"(?<![\d.]){ZH_DAY}\s?[日号]{NOT_A_DAY}",
+)
+NTH = r"(?:st|nd|rd|th)?"
+WORDED = (
+    rf"(?<![\d.:])\b(?P<day>\d{{1,2}}){NTH}(?=\s*(?:-|–|to|and)\s*\d{{1,2}}{NTH}\s+(?:of\s+)?{MONTH})",
+    rf"(?<![\d.:])\b{DAY}\s+(?:of\s+)?{MONTH}{YEAR}",
+    rf"\b{MONTH}\s+{DAY}{YEAR}",
+    rf"\b{MONTH}\s+(?P<year>(?:19|20)\d{{2}})(?!\d)",
+)
 DATES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], Date | None]], ...] = (
-    (re.compile(r"(?<!\d)(?P<year>\d{4})(?P<sep>[-/.])(?P<month>\d{1,2})(?P=sep)(?P<day>\d{1,2})(?!\d)"), _read_numbers),
-    (
-        re.compile(
-            rf"(?:(?<!\d){ZH_YEAR}\s*年\s*)?(?<!\d)(?P<month>{N})\s*月\s*(?P<day>{N})"
-            rf"(?:\s*[日号]|(?=\s*(?:[-~至到—])\s*{N}\s*[日号]))"
-        ),
-        _read_numbers,
-    ),
-    (re.compile(rf"(?<!\d){ZH_YEAR}\s*年\s*(?P<month>{N})\s*月(?:份)?"), _read_numbers),
-    (re.compile(rf"(?<!\d){ZH_YEAR}\s*年(?!级)"), _read_numbers),
-    (re.compile(rf"(?<![\d个.])(?P<month>{N})月(?:份)?(?!租|卡|费|内|以内|之内)"), _read_numbers),
-    (re.compile(rf"(?<![\d.])(?P<day>\d{{1,2}}|[一二三]?十[一二三四五六七八九]?|廿[一二三四五六七八九]?)\s?[日号]{NOT_A_DAY}"), _read_numbers),
-    (re.compile(rf"(?<![\d.:])\b(?P<day>\d{{1,2}})(?:st|nd|rd|th)?(?=\s*(?:-|–|to|and)\s*\d{{1,2}}(?:st|nd|rd|th)?\s+(?:of\s+)?{MONTH})"), _read_english),
-    (re.compile(rf"(?<![\d.:])\b{DAY}\s+(?:of\s+)?{MONTH}{YEAR}"), _read_english),
-    (re.compile(rf"\b{MONTH}\s+{DAY}{YEAR}"), _read_english),
-    (re.compile(rf"\b{MONTH}\s+(?P<year>(?:19|20)\d{{2}})(?!\d)"), _read_english),
-)  # fmt: skip
+    *((re.compile(pattern), _read_numbers) for pattern in NUMERIC),
+    *((re.compile(pattern), _read_english) for pattern in WORDED),
+)
 ENGLISH_DATE_END = re.compile(
     r"\s*(?:-|–|to|and)\s*(?P<day>\d{1,2})(?:st|nd|rd|th)?(?![\d:.])(?!\s*[a-z%]*\s*[ap]\.?m)"
 )
@@ -167,9 +171,9 @@ def read_time(found: re.Match[str]) -> frozenset[int]:
     mark, half = parts.get("mark"), parts.get("half") or _half_of(parts.get("part"))
     dot = parts.get("dot") or ""
     # “早一点” is “a little earlier”, “一时” “for a moment”.
-    if mark in (None, "早", "晚") and not words and not parts["hour"].isdigit():
-        if dot == "时" or (dot == "点" and parts["hour"] == "一"):
-            return frozenset()
+    loose = mark in (None, "早", "晚") and not words and not parts["hour"].isdigit()
+    if loose and (dot == "时" or (dot == "点" and parts["hour"] == "一")):
+        return frozenset()
     if mark:
         hours = {_marked_hour(hour, mark)}
     elif half and hour <= 12:

@@ -11,8 +11,9 @@ from difflib import SequenceMatcher
 from fractions import Fraction
 
 from app.safety import calendar, streaming
-from app.safety.numbers import SEGMENT, Fact, Kind, find_facts, normalise
-from app.safety.units import CHINESE, ENGLISH, ITEM, MINUTES_A_DAY
+from app.safety.facts import SEGMENT, Fact, Kind, normalise
+from app.safety.numbers import find_facts
+from app.safety.units import CHINESE_UNITS, ENGLISH_UNITS, ITEM, MINUTES_A_DAY
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,20 +57,21 @@ class Grounds:
         return any(self._agree(fact, source) for source in self.facts)
 
     def _agree(self, fact: Fact, source: Fact) -> bool:
+        agree = False
         match fact.value, source.value:
             case calendar.Date() as said, calendar.Date() as stands:
-                return self._dates_agree(said, stands)
+                agree = self._dates_agree(said, stands)
             case calendar.Date() as said, Fraction() as stands:
-                return _date_is_number(said, stands, source.unit)
+                agree = _date_is_number(said, stands, source.unit)
             case Fraction() as said, calendar.Date() as stands:
-                return fact.unit in ("", "th") and said in (stands.year, stands.month, stands.day)
+                agree = fact.unit in ("", "th") and said in (stands.year, stands.month, stands.day)
             case frozenset() as said, frozenset() as stands:
-                return fact.kind is source.kind and not said.isdisjoint(stands)
+                agree = fact.kind is source.kind and not said.isdisjoint(stands)
             case Fraction() as said, Fraction() as stands:
-                return _numbers_agree(said, fact.unit, stands, source.unit)
+                agree = _numbers_agree(said, fact.unit, stands, source.unit)
             case str() as said, str() as stands:
-                return said == stands
-        return False
+                agree = said == stands
+        return agree
 
     def _dates_agree(self, said: calendar.Date, stands: calendar.Date) -> bool:
         if (
@@ -99,7 +101,7 @@ def _numbers_agree(said: Fraction, unit: str, stands: Fraction, source_unit: str
     free = ("", "th")
     if unit == source_unit or (unit in free and source_unit in (*free, ITEM)) or (source_unit in free and unit == ITEM):
         return said == stands
-    # A bare “2” on one side may be the figure of “2小时”, whose value here is 120 minutes: compare the figures as written.
+    # A bare “2” on one side may be the figure of “2小时”, whose value here is 120 minutes: compare what is written.
     if source_unit in free:
         return any(said == stands * factor for factor in _factors(unit))
     if unit in free:
@@ -108,7 +110,9 @@ def _numbers_agree(said: Fraction, unit: str, stands: Fraction, source_unit: str
 
 
 def _factors(unit: str) -> set[Fraction]:
-    return {Fraction(1)} | {factor for words in (CHINESE, ENGLISH) for name, factor in words.values() if name == unit}
+    return {Fraction(1)} | {
+        factor for words in (CHINESE_UNITS, ENGLISH_UNITS) for name, factor in words.values() if name == unit
+    }
 
 
 _PER_ZH = {"小时": (60, "minute"), "天": (1440, "minute"), "日": (1440, "minute"), "周": (10080, "minute")} | {
@@ -219,8 +223,10 @@ NOT_FOUND = re.compile(
     r"(?:没有|未|无法|不能|并未|没能)(?:从.{0,12}?)?(?:找到|查到|提到|提及|提供|说明|包含|涉及|给出|确定|得知|回答|明确)|无相关(?:信息|内容|规定|资料)"
     r"|没有(?:相关|关于|这方面|具体)?(?:的)?(?:信息|内容|规定|资料|答案|记载)|(?:资料|文件|文档|文中|材料|原文|段落)(?:里|中)?(?:没有|未|并未|无)"
     r"|不(?:清楚|知道|确定|了解)|抱歉.{0,16}(?:无法|不能|没有|未)"
-    r"|(?:\bnot|n't|n’t)\s+(?:\w+\s+){0,2}(?:found|find|mention\w*|specif\w+|provid\w+|stat\w+|contain\w*|includ\w+|cover\w*|know|sure|say|determine|available|answer)"
-    r"|\bno\s+(?:\w+\s+)?(?:information|mention|answer|details?|data)\b|\bunable to\b|\bcannot\s+(?:\w+\s+)?(?:answer|find|determine)",
+    r"|(?:\bnot|n't|n’t)\s+(?:\w+\s+){0,2}(?:found|find|mention\w*|specif\w+|provid\w+|stat\w+|contain\w*|includ\w+)"
+    r"|(?:\bnot|n't|n’t)\s+(?:\w+\s+){0,2}(?:cover\w*|know|sure|say|determine|available|answer)"
+    r"|\bno\s+(?:\w+\s+)?(?:information|mention|answer|details?|data)\b|\bunable to\b"
+    r"|\bcannot\s+(?:\w+\s+)?(?:answer|find|determine)",
     re.IGNORECASE,
 )
 NOT_FOUND_CHARS = 60

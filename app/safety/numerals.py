@@ -15,31 +15,25 @@ CHINESE = "[" + "".join((*DIGITS, *UNITS, *GROUPS, *TENS)) + "]"
 PAIR = re.compile(r"一两|两三|三四|三五|四五|五六|六七|七八|八九")
 """Two digits beside each other that mean “one or the other”, not a two-digit number."""
 
-ENGLISH_SMALL = {
-    word: value
-    for value, word in enumerate(
-        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
-        " seventeen eighteen nineteen".split()
-    )
-}
-ENGLISH_TENS = {
-    word: 10 * value for value, word in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), 2)
-}
+SMALL = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
+    " eighteen nineteen"
+)
+TENTHS = "twenty thirty forty fifty sixty seventy eighty ninety"
+NTHS = "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth"
+ENGLISH_SMALL = {word: value for value, word in enumerate(SMALL.split())}
+ENGLISH_TENS = {word: 10 * value for value, word in enumerate(TENTHS.split(), 2)}
 ENGLISH_SCALES = {"dozen": 12, "hundred": 100, "thousand": 1_000, "million": 1_000_000}
 ENGLISH_WORDS = (*ENGLISH_SMALL, *ENGLISH_TENS, *ENGLISH_SCALES)
-ORDINALS = {
-    word: value
-    for value, word in enumerate(
-        "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth".split(), 1
-    )
-}
+ORDINALS = {word: value for value, word in enumerate(NTHS.split(), 1)}
 _WORD = "(?:" + "|".join(sorted(ENGLISH_WORDS, key=len, reverse=True)) + ")"
-ENGLISH = rf"(?:(?:an?\s+)?(?:hundred|thousand|million|dozen)|(?!hundred|thousand|million|dozen){_WORD})(?:(?:\s+and\s+|[\s-]+){_WORD})*"
+_SCALE = "(?:hundred|thousand|million|dozen)"
+ENGLISH = rf"(?:(?:an?\s+)?{_SCALE}|(?!{_SCALE}){_WORD})(?:(?:\s+and\s+|[\s-]+){_WORD})*"
 """A run of number words; the caller adds the word boundaries."""
 
 
 def parse_chinese(text: str) -> Fraction | None:
-    """The value of a run of Chinese numerals: 二十五, 两百五, 一千二, 二〇二六, 廿. None when it is not a number (万一)."""
+    """The value of a run of Chinese numerals: 二十五, 两百五, 一千二, 二〇二六. None when it is not a number (万一)."""
     if not any(char in UNITS or char in GROUPS or char in TENS for char in text):
         if len(text) > 1 and "两" in text:
             return None

@@ -3,9 +3,11 @@
 import re
 
 from app.safety import calendar
-from app.safety.numbers import ARABIC, GAP, NOT_A_UNIT, find_facts, normalise
+from app.safety.amounts import NOT_A_UNIT
+from app.safety.facts import ARABIC, GAP, normalise
+from app.safety.numbers import find_facts
 from app.safety.numerals import CHINESE, ENGLISH_WORDS, ORDINALS
-from app.safety.units import CHINESE as CHINESE_UNITS, ENGLISH as ENGLISH_UNITS, SCALES
+from app.safety.units import CHINESE_UNITS, ENGLISH_UNITS, SCALES
 
 # Links
 

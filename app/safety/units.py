@@ -14,7 +14,7 @@ def _same(measure: str, factor: int | Fraction, words: str) -> dict[str, tuple[s
     return {word.replace("_", " "): (measure, Fraction(factor)) for word in words.split()}
 
 
-CHINESE: dict[str, tuple[str, Fraction]] = {
+CHINESE_UNITS: dict[str, tuple[str, Fraction]] = {
     **_same(MONEY, 1, "元 圆 块 块钱 元钱 人民币 元人民币"),
     **_same(MONEY, Fraction(1, 10), "角 毛 毛钱 角钱"),
     **_same(MONEY, Fraction(1, 100), "分钱"),
@@ -55,12 +55,12 @@ CHINESE: dict[str, tuple[str, Fraction]] = {
     **_same(
         ITEM,
         1,
-        "个 件 张 盏 把 条 份 本 台 部 间 桶 只 套 项 种 级 档 页 步 处 根 组 批 道 节 扇 盆 棵 袋 箱 瓶 包 家 场 班 排 片 类"
-        " 门 双 颗 幅 座 枚 盒 卷 顿 篇 段 样 款 支 所 条款 方面 号 分",
+        "个 件 张 盏 把 条 份 本 台 部 间 桶 只 套 项 种 级 档 页 步 处 根 组 批 道 节 扇 盆 棵 袋 箱 瓶"
+        " 包 家 场 班 排 片 类 门 双 颗 幅 座 枚 盒 卷 顿 篇 段 样 款 支 所 条款 方面 号 分",
     ),
 }
 
-ENGLISH: dict[str, tuple[str, Fraction]] = {
+ENGLISH_UNITS: dict[str, tuple[str, Fraction]] = {
     **_same(MONEY, 1, "yuan rmb cny kuai"),
     **_same(PERCENT, 1, "% percent per_cent"),
     **_same("minute", Fraction(1, 60), "second seconds sec secs"),
