@@ -1,11 +1,17 @@
 # Linli 邻里. `make` alone shows what there is.
 # Needs Python 3.11 or newer with venv and pip, git and a C compiler. Nothing else has to be installed beforehand.
 
+SHELL := /bin/bash -o pipefail
 PYTHON ?= python3
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 # Nothing is installed but what this release was locked to.
-INSTALL := $(PIP) install --quiet --no-input --require-hashes
+# Files are compiled when they are first used: compiling all of them costs half a minute.
+INSTALL := $(PIP) install --no-input --no-compile --progress-bar off --require-hashes
+# One line that counts up, in place of pip's hundreds.
+COUNT = awk -v all=$$(grep -c '==' $<) -v end="$$(test -t 2 && echo '\r' || echo '\n')" \
+	'/^ *Collecting /{n++; if (end=="\r" || n%20==0) printf "  %d of %d packages%s", n, all, end; fflush()} END {printf "\n"}'
+
 .DEFAULT_GOAL := help
 .PHONY: help up test check quality bench lock clean
 
@@ -46,12 +52,12 @@ $(VENV)/bin/python:
 # The stamps hold the lock's own time: an unchanged lock costs nothing at the next start.
 $(VENV)/run.stamp: app/requirements.txt pyproject.toml | $(VENV)/bin/python
 	@echo "Installing what Linli runs on (once; a minute or two) …"
-	@$(INSTALL) -r app/requirements.txt
+	@$(INSTALL) -r app/requirements.txt | $(COUNT)
 	@$(PIP) install --quiet --no-input --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(VENV)/test.stamp: tests/requirements.txt pyproject.toml | $(VENV)/bin/python
 	@echo "Installing what Linli runs on and is tested with (once; a minute or two) …"
-	@$(INSTALL) -r tests/requirements.txt
+	@$(INSTALL) -r tests/requirements.txt | $(COUNT)
 	@$(PIP) install --quiet --no-input --no-deps --no-build-isolation -e .
 	@touch $@ $(VENV)/run.stamp

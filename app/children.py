@@ -1,5 +1,6 @@
 """Child processes of `linli up` and of the tests: started on a leash, watched, stopped."""
 
+import json
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from app.errors import AppError
 LEASH = Path(__file__).with_name("leash.py")
 LOG_BYTES_MAX = 20_000_000
 POLL_SECONDS = 0.02
+LINE_CHARS_MAX = 400
 
 
 class StartFailed(AppError):
@@ -116,7 +118,17 @@ class Child:
                 text = log.read().decode(errors="replace")
         except OSError:
             return ""
-        return "\n".join([line for line in text.splitlines() if line.strip()][-lines:])
+        spoken = [line for entry in text.splitlines() for line in for_people(entry).splitlines() if line.strip()]
+        return "\n".join(line[:LINE_CHARS_MAX] for line in spoken[-lines:])
+
+
+def for_people(entry: str) -> str:
+    """A line of a log without its JSON: the event, and the exception if it carries one."""
+    try:
+        told = json.loads(entry)
+        return "\n".join(str(told[name]) for name in ("event", "exception") if name in told)
+    except (ValueError, TypeError):
+        return entry
 
 
 def wait_until_ready(children: Sequence[Child], *, seconds: float) -> None:

@@ -38,7 +38,7 @@ def write(*options: str) -> None:
     for lock, wanted in ((RUN, run), (TEST, [*run, *dev, f"-c {RUN}"])):
         command = [*COMPILE, *options, "--output-file", str(lock), "-"]
         subprocess.run(command, input="\n".join(wanted), text=True, check=True, cwd=ROOT)
-        print(f"wrote {lock.relative_to(ROOT)}: {len(packages(lock.read_text()))} packages")
+        print(f"wrote {lock.relative_to(ROOT)}: {len(packages(lock.read_text()))} packages")  # noqa: T201
 
 
 def packages(text: str) -> dict[str, int]:
@@ -68,7 +68,7 @@ def main() -> int:
     if sys.argv[1:2] == ["write"]:
         write(*sys.argv[2:])
     found = [problem for lock in LOCKS if lock.exists() for problem in problems(lock)]
-    print("\n".join(found) or "lock files: every package has hashes, none names a host")
+    print("\n".join(found) or "lock files: every package has hashes, none names a host")  # noqa: T201
     return 1 if found else 0
 
 
