@@ -108,6 +108,13 @@ class Settings(BaseSettings):
     parser_memory_bytes: int = Field(1_500_000_000, description="Address space of a parser's process.")
     unpacked_bytes_max: int = Field(200_000_000, description="Sum of the files inside a docx or xlsx.")
     approved_answer_similarity_min: float = Field(0.93, description="Cosine above which an approved answer is given.")
+    approved_answer_cover_min: float = Field(
+        0.6, description="Share of a question's wording that an approved answer or its questions must mention."
+    )
+    answerable_score_min: float = Field(
+        0.6,
+        description="Probability that the found passages answer, below which the answer is the fixed not-found one.",
+    )
     search_candidates: int = Field(100, description="Passages of each language that meaning and wording each propose.")
     document_wait_seconds: float = Field(60, description="Age at which the sweeper sends a waiting document again.")
 

@@ -67,15 +67,15 @@ class Found:
 
 @dataclass(frozen=True)
 class Results:
-    """Best first. `top_z` and the counts are what evidence.py judges by, besides the passages."""
+    """`found` best first. The rest is what evidence.py judges by: the meaning of every candidate, the inverse frequency
+    of each token asked about, and the wording score of a passage that would hold them all.
+    """
 
     question: Question
     found: list[Found]
-    candidates: int = 0
-    meaning_mean: float = 0.0
-    meaning_spread: float = 0.0
+    meanings: list[float] = field(default_factory=list)
     asked: dict[str, float] = field(default_factory=dict)
-    """Inverse document frequency of each token asked about."""
+    wording_whole: float = 0.0
 
 
 async def prepare(embedder: Embedder, text: str) -> Question:
@@ -97,10 +97,10 @@ async def search(
     if missing := set(alike) - {item.passage_id for item in near}:
         # A passage that only its wording proposed gets its meaning measured too: both scores are exact for all.
         near += await _near(session, caller, question, states, as_of=as_of, candidates=len(missing), only=missing)
-    ranked = scoring.fuse(near, alike, language=question.language)
-    meanings = np.array([item.meaning for item in near] or [0.0])
+    whole = wording.whole(asked, tokens.counts(question.text))
+    ranked = scoring.fuse(near, alike, language=question.language, wording_whole=whole)
     found = await _read(session, caller, ranked[:limit], as_of=as_of)
-    return Results(question, found, len(near), float(meanings.mean()), float(meanings.std()), asked)
+    return Results(question, found, [item.meaning for item in near], asked, whole)
 
 
 async def _states(session: AsyncSession, caller: Caller, question: Question) -> dict[Language, EmbeddingState]:

@@ -22,6 +22,11 @@ def bm25(
     return sum(asked[token] * idf[token] * count * (K1 + 1.0) / (count + spread) for token, count in times.items())
 
 
+def whole(idf: Mapping[str, float], asked: Mapping[str, int]) -> float:
+    """The score that BM25 nears when a passage holds every asked token often."""
+    return (K1 + 1.0) * sum(asked[token] * idf[token] for token in idf)
+
+
 def quoted(token: str) -> str:
     """A token as a lexeme of `tsquery` or `tsvector`."""
     return "'" + token.replace("\\", "\\\\").replace("'", "''") + "'"
