@@ -65,7 +65,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
     database, sessions = db.open_database(settings.database_url, settings)
     redis = Redis.from_url(settings.redis_url, socket_connect_timeout=2, health_check_interval=15)
     feed = Feed(redis, settings)
-    engine = VllmEngine.from_settings(settings)
+    engine = VllmEngine(settings)
     embedder = open_embedder(settings)
     try:
         yield Runtime(
