@@ -1,5 +1,6 @@
 """A community that an evaluation makes for itself and removes afterwards."""
 
+import asyncio
 import dataclasses
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -9,11 +10,13 @@ from pathlib import Path
 from uuid import UUID
 
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
 from uuid_utils.compat import uuid7
 
 from app.db import Tenant
 from app.errors import AppError
 from app.knowledge import ingest, reading
+from app.knowledge.splitting import Block
 from app.people import communities
 from app.people.callers import Caller, CallerKind
 from app.people.scopes import RESIDENT_SCOPES, ROLE_SCOPES
@@ -25,7 +28,7 @@ SUFFIXES = frozenset({".md", ".txt", ".html", ".htm", ".pdf", ".docx", ".xlsx"})
 
 @dataclass
 class Scratch:
-    """`callers` by role: resident, owner, tenant, staff. `refused` names files that could not be read, with the code."""
+    """`callers` by role: resident, owner, tenant, staff. `refused` has files that could not be read."""
 
     runtime: Runtime
     tenant: Tenant
@@ -92,7 +95,7 @@ def callers_of(tenant: Tenant) -> dict[str, Caller]:
 
 async def add_file(scratch: Scratch, path: Path) -> None:
     """Read and ingest one file at once, without the queue. A building that it names is made."""
-    runtime, data = scratch.runtime, path.read_bytes()
+    runtime, data = scratch.runtime, await asyncio.to_thread(path.read_bytes)
     read = await reading.read(runtime.settings, data, path.name)
     async with runtime.transaction(scratch.tenant) as session:
         await _make_building(session, scratch, str(read.header.get("audience", "")))
@@ -106,7 +109,7 @@ async def add_file(scratch: Scratch, path: Path) -> None:
 async def add_texts(scratch: Scratch, texts: Iterable[tuple[str, str]]) -> None:
     """Each (id, text) as a document of that name."""
     for name, body in texts:
-        read = reading.Reading("txt", {}, [reading.Block((), body)])
+        read = reading.Reading("txt", {}, [Block((), body)])
         async with scratch.runtime.transaction(scratch.tenant) as session:
             added = await ingest.add_document(
                 session, scratch.callers["staff"], reading=read, data=body.encode(), file_name=name,
@@ -116,7 +119,7 @@ async def add_texts(scratch: Scratch, texts: Iterable[tuple[str, str]]) -> None:
         await ingest.ingest(scratch.runtime, scratch.tenant, added.document.id)
 
 
-async def _make_building(session, scratch: Scratch, audience: str) -> None:  # type: ignore[no-untyped-def]
+async def _make_building(session: AsyncSession, scratch: Scratch, audience: str) -> None:
     word, _, name = audience.partition(":")
     if word.strip() == "building" and name.strip():
         known = await session.scalar(

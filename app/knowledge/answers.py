@@ -66,8 +66,8 @@ async def find(
 ) -> Hit | None:
     """The approved answer to this question, or None. An answer whose document is no longer in force is not given.
 
-    Cosine alone mistakes "电动轮椅能进电梯吗" for "电动自行车可以进电梯吗" (.957), so most of what the question names must
-    stand in the answer or its questions too. What this turns away is answered by the search: slower, not wrong.
+    Cosine alone mistakes "电动轮椅能进电梯吗" for "电动自行车可以进电梯吗" (.957), so most of what the question
+    names must stand in the answer or its questions too. What this turns away goes to the search: slower, not wrong.
     """
     width = len(question.vector)
     near = cast(ApprovedQuestion.embedding, HALFVEC(width)).op("<#>", return_type=Float)(

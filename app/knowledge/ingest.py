@@ -16,7 +16,7 @@ from app.errors import Conflict, NotFound
 from app.knowledge import headers, splitting, tokens, wording
 from app.knowledge.language import language_of
 from app.knowledge.reading import Reading, blocks_from
-from app.knowledge.tables import ApprovedQuestion, Document, DocumentStatus, EmbeddingState, Passage
+from app.knowledge.tables import ApprovedAnswer, ApprovedQuestion, Document, DocumentStatus, EmbeddingState, Passage
 from app.people.callers import Caller
 from app.people.tables import Community
 from app.queue import Job, Lane, send_after_commit
@@ -287,16 +287,28 @@ async def update_centres(session: AsyncSession, community_id: UUID, embedder: Em
     await session.execute(EMPTY_CENTRES, {"community_id": community_id})
 
 
-async def reembed_all(session: AsyncSession, caller: Caller) -> int:
+async def reembed(runtime: Runtime, tenant: Tenant) -> int:
     """Send every document through the embedder again, after another one was set. The number of documents."""
-    ours = Document.community_id == caller.community_id
-    await session.execute(delete(EmbeddingState).where(EmbeddingState.community_id == caller.community_id))
-    await session.execute(delete(Passage).where(Passage.community_id == caller.community_id))
-    await session.execute(delete(ApprovedQuestion).where(ApprovedQuestion.community_id == caller.community_id))
-    again = update(Document).where(ours).values(
-        status=DocumentStatus.WAITING, error=None, passages_done=0, replaced_at=None, replaced_by=None
-    )  # fmt: skip
-    ids = (await session.scalars(again.returning(Document.id))).all()
-    for document_id in ids:
-        send_after_commit(session, job_of(document_id, caller.community_id))
+    async with runtime.transaction(tenant) as session:
+        for rows in (EmbeddingState, Passage, ApprovedQuestion):
+            await session.execute(delete(rows).where(rows.community_id == tenant.community_id))
+        again = update(Document).where(Document.community_id == tenant.community_id)
+        again = again.values(
+            status=DocumentStatus.WAITING, error=None, passages_done=0, replaced_at=None, replaced_by=None
+        )  # fmt: skip
+        ids = (await session.scalars(again.returning(Document.id))).all()
+        kept = await session.execute(select(ApprovedAnswer.id, ApprovedAnswer.questions))
+        questions = [(row.id, wanted) for row in kept for wanted in row.questions]
+    vectors = await runtime.embedder.embed_queries([wanted for _, wanted in questions])
+    assert tenant.community_id is not None
+    async with runtime.transaction(tenant) as session:
+        for (answer_id, wanted), vector in zip(questions, vectors, strict=True):
+            session.add(
+                ApprovedQuestion(
+                    community_id=tenant.community_id, answer_id=answer_id, text=wanted,
+                    embedder=embedder_key(runtime.embedder), embedding=vector,
+                )
+            )  # fmt: skip
+        for document_id in ids:
+            send_after_commit(session, job_of(document_id, tenant.community_id))
     return len(ids)
