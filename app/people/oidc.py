@@ -6,7 +6,7 @@ started, so a callback that another browser was lured to is refused.
 
 from typing import Any
 
-import httpx
+import httpx2
 import structlog
 from authlib.common.errors import AuthlibBaseError
 from authlib.integrations.starlette_client import OAuth
@@ -80,7 +80,7 @@ async def _load_issuer(door: Any, settings: Settings) -> str:
     """The issuer's own name, which must be the one that was set. Raises IssuerUnavailable."""
     try:
         metadata: dict[str, Any] = await door.load_server_metadata()
-    except (httpx.HTTPError, ValueError) as error:
+    except (httpx2.HTTPError, ValueError) as error:
         log.warning("oidc_issuer_unavailable", error=repr(error))
         raise IssuerUnavailable from None
     issuer = str(metadata.get("issuer", ""))
@@ -127,7 +127,7 @@ async def finish(runtime: Runtime, request: Request) -> Tokens:
     except (AuthlibBaseError, JoseError, ValueError, KeyError, TypeError) as error:
         log.warning("oidc_refused", error=repr(error))
         raise OidcRefused from None
-    except (httpx.HTTPError, RuntimeError) as error:
+    except (httpx2.HTTPError, RuntimeError) as error:
         log.warning("oidc_issuer_unavailable", error=repr(error))
         raise IssuerUnavailable from None
     claims = token.get("userinfo")
