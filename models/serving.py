@@ -62,6 +62,10 @@ def serve_command(
         # Compiling gains 4 to 8 % and costs a minute and a half at every start.
         argv += ["--dtype", "bfloat16", "--enforce-eager"]
         env["VLLM_CPU_KVCACHE_SPACE"] = str(settings.engine_kv_gib)
+        # Waiting threads sleep instead of spinning. Beside other busy processes on the same two CPUs (load 5 to 7) one
+        # stream decoded 1.7 to 3.2 times as fast in four interleaved rounds: a spinning thread takes the CPU from the
+        # one it waits for.
+        env |= {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
         env["VLLM_CPU_OMP_THREADS_BIND"] = threads_bind(available_cpus(), cpu_quota())
     return argv, env
 
