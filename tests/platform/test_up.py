@@ -23,7 +23,7 @@ class Up:
 
     def __init__(self, data_dir: Path, **environment: str) -> None:
         self.data_dir = data_dir
-        self.screen = data_dir.with_name(f"{data_dir.name}.screen")
+        self.screen = data_dir.with_name(f"screen.{time.monotonic_ns()}")
         own = {"LINLI_DATA_DIR": str(data_dir), "LINLI_ENGINE_MODE": "off", "LINLI_WEB_PORT": "0"}
         own |= {"LINLI_SEED_PRACTICE": "false", "LINLI_SHUTDOWN_SECONDS": "5", "COLUMNS": "200"}
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("LINLI_")}
@@ -55,9 +55,13 @@ class Up:
 
     def pid_of(self, command: str) -> int:
         """The process of `linli web` or `linli worker` itself, not its guard."""
-        found = [pid for pid in self.family() if words_of(pid)[-2:] == ["app.cli", command] and not is_guard(pid)]
-        assert len(found) == 1, [words_of(pid) for pid in self.family()]
-        return found[0]
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            found = [pid for pid in self.family() if words_of(pid)[-2:] == ["app.cli", command] and not is_guard(pid)]
+            if len(found) == 1:
+                return found[0]
+            time.sleep(0.1)
+        raise AssertionError([words_of(pid) for pid in self.family()])
 
 
 @contextmanager
