@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import text
 
 from app.db import Tenant
+from app.knowledge import ingest, reading
 from app.people.callers import Caller, account_caller
 from app.people.tables import (
     Account,
@@ -78,9 +79,7 @@ class Make:
             if organisation_id is None:
                 session.add(Organisation(id=tenant.organisation_id, name="和悦物业"))
                 await session.flush()
-            session.add(
-                Community(id=tenant.community_id, organisation_id=tenant.organisation_id, slug=slug, name=name)
-            )
+            session.add(Community(id=tenant.community_id, organisation_id=tenant.organisation_id, slug=slug, name=name))
             await session.flush()
             await session.execute(text("SELECT create_community_partitions(:id)"), {"id": tenant.community_id})
         return Place(tenant, slug, name)
@@ -151,9 +150,7 @@ class Make:
             await session.flush()
             session.add(Staff(id=staff, organisation_id=organisation_id, account_id=account, name="员工"))
             await session.flush()
-            session.add(
-                StaffRight(organisation_id=organisation_id, staff_id=staff, community_id=place.id, role=role)
-            )
+            session.add(StaffRight(organisation_id=organisation_id, staff_id=staff, community_id=place.id, role=role))
         return Person(place, account, staff, login)
 
     async def api_key(self, *scopes: str, place: Place | None = None, **columns: Any) -> str:
@@ -174,3 +171,18 @@ class Make:
         """The caller behind a person, for functions called without HTTP."""
         async with self._runtime.transaction(person.tenant) as session:
             return await account_caller(session, person.tenant, person.account_id)
+
+    async def document(self, title: str, text: str, *, place: Place | None = None, **stated: Any) -> UUID:
+        """A document in force, ready to be found. `stated`: audience, valid_from, valid_to, replaces, source_key."""
+        place = place or await self.home()
+        data = text.encode()
+        author = await self.caller(await self.staff(place=place))
+        read = await reading.read(self._runtime.settings, data, f"{title}.md")
+        async with self._runtime.transaction(place.tenant) as session:
+            added = await ingest.add_document(
+                session, author, reading=read, data=data, file_name=f"{title}.md",
+                stated={"title": title, **stated}, now=self._runtime.clock(),
+            )  # fmt: skip
+        await ingest.ingest(self._runtime, place.tenant, added.document.id)
+        await self._runtime.queue.cancel(ingest.JOB, added.document.id)
+        return added.document.id

@@ -11,6 +11,7 @@ import structlog
 from prometheus_client import Counter
 
 from app.chat import prompt, router
+from app.chat.citing import cited
 from app.chat.claims import Claim, Draft
 from app.chat.evidence import Evidence, gather
 from app.chat.publishing import TurnFeed
@@ -31,10 +32,11 @@ async def write_answer(runtime: Runtime, claimed: Claim, draft: Draft, feed: Tur
     if fixed is not None:
         await _say(claimed, draft, feed, fixed)
         return
-    evidence = await gather(runtime, claimed, draft)
+    evidence = await gather(runtime, claimed, draft, feed.watch)
     draft.quotes = evidence.quotes
     if evidence.approved is not None:
-        draft.route, draft.mode, draft.answer = Route.APPROVED, Mode.FIXED, evidence.approved
+        draft.route, draft.mode = Route.APPROVED, Mode.FIXED
+        draft.answer = evidence.approved.text(claimed.turn.language)
         draft.citations = evidence.quotes
         await feed.publish("retrieved", {"quotes": evidence.quotes})
         await feed.text(draft.answer)
@@ -142,9 +144,3 @@ async def _quote(claimed: Claim, draft: Draft, feed: TurnFeed, *, reason: str) -
         await feed.publish("replaced", {"text": draft.answer, "reason": reason})
     else:
         await feed.text(draft.answer)
-
-
-def cited(answer: str, quotes: list[dict[str, object]]) -> list[dict[str, object]]:
-    """The quotes the answer rests on: those that share its numbers or enough of its words; at least the first."""
-    supporting = [q for q in quotes if grounding.supports(str(q["quote"]), answer)]
-    return supporting or quotes[:1]

@@ -7,9 +7,9 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 from uuid_utils.compat import uuid7
 
-from app.knowledge.language import language_of
 from app.chat.tables import FINAL, Conversation, Turn, TurnStatus
 from app.errors import Invalid, NotFound
+from app.knowledge.language import language_of
 from app.people.callers import Caller, CallerKind
 from app.queue import Job, Lane, send_after_commit
 from app.runtime import Runtime

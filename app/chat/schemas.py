@@ -31,6 +31,7 @@ class QuoteOut(BaseModel):
     n: int = Field(description="Number by which the answer may refer to it.", examples=[1])
     document_id: UUID
     document: str = Field(description="Title.", examples=["装修管理规定"])
+    file: str = Field("", description="Name of the uploaded file.")
     section: str = Field(examples=["第三章 施工时间"])
     quote: str = Field(examples=["工作日施工时间为8:00至12:00、14:00至18:00。"])
 

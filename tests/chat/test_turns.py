@@ -79,7 +79,9 @@ async def test_an_invented_number_is_never_shown_and_the_quotes_stand(client, re
     assert text_of(events) == answered["answer"]
 
 
-@pytest.mark.parametrize("words", ["资料中没有提到这个问题。", "", "临时停车怎么收费？", "Parking costs 5 yuan an hour."])
+@pytest.mark.parametrize(
+    "words", ["资料中没有提到这个问题。", "", "临时停车怎么收费？", "Parking costs 5 yuan an hour."]
+)
 async def test_words_that_are_worse_than_the_quotes_are_dropped(client, resident, engine, run_jobs, words):
     engine.follow([words])
     turn = await ask(client, resident, "临时停车怎么收费？")
@@ -187,7 +189,8 @@ async def test_staff_read_the_trace_and_residents_do_not(client, make, resident,
 
 
 @pytest.mark.parametrize(
-    ("text", "code"), [("", "question_empty"), ("  \n\x00\u200b ", "question_empty"), ("水" * 100_000, "question_too_long")]
+    ("text", "code"),
+    [("", "question_empty"), ("  \n\x00\u200b ", "question_empty"), ("水" * 100_000, "question_too_long")],
 )
 async def test_a_question_that_is_none_is_refused_and_kept_nowhere(client, resident, text, code):
     refused = await client.post("/api/v1/me/turns", as_=resident, json={"text": text})
@@ -196,7 +199,9 @@ async def test_a_question_that_is_none_is_refused_and_kept_nowhere(client, resid
 
 
 async def test_unknown_conversation(client, resident):
-    refused = await client.post("/api/v1/me/turns", as_=resident, json={"text": "你好", "conversation_id": str(uuid4())})
+    refused = await client.post(
+        "/api/v1/me/turns", as_=resident, json={"text": "你好", "conversation_id": str(uuid4())}
+    )
     assert (refused.status_code, refused.json()["code"]) == (404, "conversation_not_found")
 
 

@@ -1,0 +1,86 @@
+"""What the community's documents hold on a question, and whether that answers it. Decided before any model is asked."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from app.chat import router
+from app.chat.claims import Claim, Draft
+from app.chat.prompt import Source
+from app.chat.publishing import Stopwatch
+from app.knowledge import answers, evidence, quotes, search
+from app.knowledge.answers import Hit
+from app.knowledge.quotes import Quote
+from app.knowledge.search import Found
+from app.runtime import Runtime
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """`quotes` as they are shown, `sources` as the model and the numbers check see them, best first."""
+
+    answerable: bool
+    approved: Hit | None
+    quotes: list[dict[str, Any]]
+    sources: list[Source]
+
+
+async def gather(runtime: Runtime, claimed: Claim, draft: Draft, watch: Stopwatch) -> Evidence:
+    """Search for the turn's question as its caller, as of now. What was found goes into the draft's trace."""
+    assert claimed.caller is not None
+    settings, now = runtime.settings, runtime.clock()
+    wanted = router.search_text(claimed.turn.question, claimed.history)
+    question = await search.prepare(runtime.embedder, wanted)
+    watch.mark("embedded")
+    async with runtime.transaction(claimed.tenant) as session:
+        hit = await answers.find(session, claimed.caller, question, as_of=now, settings=settings)
+        if hit is not None:
+            await answers.count_hit(session, claimed.caller, hit.answer_id)
+            draft.trace["approved"] = {"answer_id": str(hit.answer_id), "similarity": round(hit.similarity, 3)}
+            return Evidence(True, hit, _approved_quote(hit, claimed.turn.language), [])
+        results = await search.search(
+            session, claimed.caller, question, as_of=now, limit=settings.passages_per_answer_max
+        )
+    watch.mark("searched")
+    judged = evidence.judge(results)
+    draft.trace |= {
+        "searched_for": wanted,
+        "passages": [_traced(found) for found in results.found],
+        "evidence": {"score": round(judged.score, 3), **{k: round(v, 3) for k, v in judged.features.items()}},
+    }
+    chosen = quotes.choose(results, limit=settings.quotes_per_answer_max)
+    return Evidence(
+        judged.answers(settings.answerable_score_min),
+        None,
+        [_shown(n, quote) for n, quote in enumerate(chosen, 1)],
+        [Source(found.title, found.section, found.text) for found in results.found],
+    )
+
+
+def _shown(n: int, quote: Quote) -> dict[str, Any]:
+    return {
+        "n": n,
+        "document_id": str(quote.document_id),
+        "document": quote.title,
+        "file": quote.file_name,
+        "section": quote.section,
+        "quote": quote.text,
+    }
+
+
+def _approved_quote(hit: Hit, language: str) -> list[dict[str, Any]]:
+    """An approved answer cites the document it was written from, if staff named one."""
+    if hit.document_id is None or hit.title is None:
+        return []
+    shown = {"n": 1, "document_id": str(hit.document_id), "document": hit.title, "file": "", "section": ""}
+    return [{**shown, "quote": hit.text(language)}]
+
+
+def _traced(found: Found) -> dict[str, Any]:
+    scores = {name: round(value, 3) for name, value in asdict(found.scores).items()}
+    return {
+        "passage_id": str(found.passage_id),
+        "document": found.title,
+        "file": found.file_name,
+        "section": found.section,
+        **scores,
+    }
