@@ -22,6 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import queue_scripts
 from app.errors import RateLimited
+from app.queue_gather import Gathered
 from app.settings import Settings
 
 if TYPE_CHECKING:
@@ -160,13 +161,15 @@ class Queue:
         self._prefix = f"linli:queue:{{{settings.queue_shard}}}:"
         self._own_wake = f"{self._prefix}wake:{uuid.uuid4().hex}"
         self._scripts: dict[str, _Script] = {}
+        self._sends = Gathered(lambda args: self._call(queue_scripts.SEND, *args))
+        self._finishes = Gathered(lambda args: self._call(queue_scripts.FINISH, *args))
+        self._due_at = -math.inf
         socket_timeout = redis.connection_pool.connection_kwargs.get("socket_timeout", 5.0)
         self._block_seconds_max = min(BLOCK_SECONDS_MAX, (socket_timeout or math.inf) * 0.6)
 
     async def send(self, job: Job) -> None:
         """Let a job wait. One that waits, runs or is dead already stays as it is. Raises QueueFull."""
-        reply = await self._call(queue_scripts.SEND, *self._described(job))
-        _check_room(reply)
+        _check_room(await self._sends.call(self._described(job)))
 
     async def check_admission(self, community_id: UUID) -> None:
         """Raises QueueFull when a job of this community would be refused now; asked before its row is written."""
@@ -177,16 +180,17 @@ class Queue:
 
         Also brings back what is due: delayed jobs, and those whose worker gave no sign of life.
         """
-        loop = asyncio.get_running_loop()
-        until = loop.time() + wait_seconds
-        due_ms, leases = _taken(await self._call(queue_scripts.TAKE, n))
-        while not leases and (left := until - loop.time()) > 0:
-            block = min(left, self._block_seconds_max, due_ms / 1000 if due_ms >= 0 else math.inf)
+        clock = asyncio.get_running_loop().time
+        until = clock() + wait_seconds
+        if wait_seconds <= 0:
+            return self._taken(await self._call(queue_scripts.TAKE, n))
+        # Whenever something is ready there is an element in the wake list, so this blocks only when nothing is.
+        while (left := until - clock()) > 0:
+            block = min(left, self._block_seconds_max, self._due_at - clock())
             interrupted, reply = await self._wait_and_take(n, max(block, 0.001))
-            due_ms, leases = _taken(reply)
-            if interrupted:
-                break
-        return leases
+            if (leases := self._taken(reply)) or interrupted:
+                return leases
+        return []
 
     async def interrupt(self) -> None:
         """Make this process's waiting `take` return now. It loses nothing, as cancelling it might."""
@@ -204,7 +208,7 @@ class Queue:
 
     async def finish(self, lease: Lease) -> bool:
         """Take a done job out. False when the lease was lost before."""
-        return bool(await self._call(queue_scripts.FINISH, *self._held(lease)))
+        return bool(await self._finishes.call(self._held(lease)))
 
     async def retry(
         self, lease: Lease, *, delay_seconds: float | None = None, attempt_counts: bool = False, reason: str = ""
@@ -268,6 +272,16 @@ class Queue:
         """Let a dead job wait again with all its attempts. False when it is not dead."""
         return bool(await self._call(queue_scripts.REPLAY, _id(name, row_id)))
 
+    def _taken(self, reply: list[Any]) -> list[Lease]:
+        due_ms = reply[0]
+        self._due_at = asyncio.get_running_loop().time() + due_ms / 1000 if due_ms >= 0 else math.inf
+        leases = []
+        for i in range(1, len(reply), 8):
+            row, token, attempt, community, lane, cost, group, waited = reply[i : i + 8]
+            job = _job(row, community, lane, cost, group)
+            leases.append(Lease(job, int(token), attempt, waited_seconds=waited / 1000))
+        return leases
+
     def _described(self, job: Job) -> tuple[str, ...]:
         return _id(job.name, job.row_id), str(job.community_id), job.lane.value, repr(job.cost), job.group or ""
 
@@ -313,16 +327,6 @@ def _check_room(reply: list[int]) -> None:
             scope="all" if reply[0] == 1 else "community",
             retry_after_seconds=float(min(RETRY_AFTER_SECONDS_MAX, max(1, math.ceil(reply[2] / 1000)))),
         )
-
-
-def _taken(reply: list[Any]) -> tuple[int, list[Lease]]:
-    """(ms until something is due or -1, leases)"""
-    leases = []
-    for i in range(1, len(reply), 8):
-        row, token, attempt, community, lane, cost, group, waited = reply[i : i + 8]
-        job = _job(row, community, lane, cost, group)
-        leases.append(Lease(job, int(token), attempt, waited_seconds=waited / 1000))
-    return reply[0], leases
 
 
 def _job(row: Any, community: Any, lane: Any, cost: Any, group: Any) -> Job:

@@ -67,12 +67,16 @@ local function enter(id, community, lane, cost, group)
 end
 
 -- Takes a job out of whichever waiting place it is in.
-local function unwait(id, state, lane, group, community)
+local function leave(id, state, lane, group)
   if state == 'ready' then
     call('ZREM', P .. 'ready:' .. lane, id)
     call('ZREM', P .. 'since:' .. lane, id)
   elseif state == 'delayed' then call('ZREM', DELAYED, id)
   elseif state == 'parked' then call('ZREM', P .. 'parked:' .. group, id) end
+end
+
+local function unwait(id, state, lane, group, community)
+  leave(id, state, lane, group)
   count_waiting(community, -1)
 end
 
@@ -131,11 +135,8 @@ end
 local function move_aside(owner, group)
   local job = call('HMGET', job_key(owner), 'state', 'lane')
   if job[1] == 'leased' then return false end
-  if job[1] == 'ready' then
-    call('ZREM', P .. 'ready:' .. job[2], owner)
-    call('ZREM', P .. 'since:' .. job[2], owner)
-  elseif job[1] == 'delayed' then call('ZREM', DELAYED, owner) end
   if job[1] then
+    leave(owner, job[1], job[2], group)
     call('HSET', job_key(owner), 'state', 'parked')
     call('ZADD', P .. 'parked:' .. group, 0, owner)
   end
@@ -180,14 +181,18 @@ end
 """
 
 SEND = """
-local id, community, lane, cost, group = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
-if call('EXISTS', job_key(id)) == 1 then return {0} end
-local full = admission(community, lane)
-if full[1] ~= 0 then return full end
-call('HSET', job_key(id), 'community', community, 'lane', lane, 'cost', cost, 'group', group,
-  'failures', 0, 'since', now)
-enter(id, community, lane, cost, group)
-return {0}
+local function send(id, community, lane, cost, group)
+  if call('EXISTS', job_key(id)) == 1 then return {0} end
+  local full = admission(community, lane)
+  if full[1] ~= 0 then return full end
+  call('HSET', job_key(id), 'community', community, 'lane', lane, 'cost', cost, 'group', group,
+    'failures', 0, 'since', now)
+  enter(id, community, lane, cost, group)
+  return {0}
+end
+local reply = {}
+for i = 1, #ARGV, 5 do reply[#reply + 1] = send(unpack(ARGV, i, i + 4)) end
+return reply
 """
 
 ADMISSION = "return admission(ARGV[1], ARGV[2])"
@@ -287,16 +292,21 @@ return reply
 """
 
 FINISH = """
-if not hold(1) then return 0 end
-local id = ARGV[1]
-local job = call('HMGET', job_key(id), 'lane', 'group', 'started')
-call('ZREM', LEASES, id)
-call('DEL', job_key(id))
-release(id, job[2])
-local field, took = 'service:' .. job[1], now - job[3]
-local before = tonumber(call('HGET', META, field) or took)
-call('HSET', META, field, text(before * 0.9 + took * 0.1))
-return 1
+local function finish(i)
+  if not hold(i) then return 0 end
+  local id = ARGV[i]
+  local job = call('HMGET', job_key(id), 'lane', 'group', 'started')
+  call('ZREM', LEASES, id)
+  call('DEL', job_key(id))
+  release(id, job[2])
+  local field, took = 'service:' .. job[1], now - job[3]
+  local before = tonumber(call('HGET', META, field) or took)
+  call('HSET', META, field, text(before * 0.9 + took * 0.1))
+  return 1
+end
+local reply = {}
+for i = 1, #ARGV, 7 do reply[#reply + 1] = finish(i) end
+return reply
 """
 
 RETRY = """

@@ -5,7 +5,7 @@ import importlib
 import signal
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -63,6 +63,7 @@ class _Worker:
     stop: asyncio.Event
     running: dict[tuple[str, uuid.UUID], _Running] = field(default_factory=dict)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
+    renewing: asyncio.Lock = field(default_factory=asyncio.Lock)
     engine_width: int = 0
     renewed_at: float = field(default_factory=time.monotonic)
 
@@ -173,6 +174,9 @@ class _Worker:
 
     async def settle(self, settle: Callable[[], Awaitable[bool]]) -> None:
         """Tell the queue, also when Redis is away for a moment. If it stays away the job runs again, harmlessly."""
+        # A renewal under way could otherwise arrive after this, and write the lease again as if Redis had lost it.
+        async with self.renewing:
+            pass
         for pause in (0.1, 0.3, 1.0, 3.0, 0.0):
             try:
                 if not await settle():
@@ -184,8 +188,9 @@ class _Worker:
 
     async def renew(self) -> None:
         """Keep the leases; stop the jobs whose lease was lost or that were cancelled."""
-        leases = [running.lease for running in self.running.values()]
-        lost = await self.runtime.queue.renew(leases)
+        async with self.renewing:
+            leases = [running.lease for running in self.running.values() if running.why != "ended"]
+            lost = await self.runtime.queue.renew(leases)
         self.renewed_at = time.monotonic()
         for lease in lost:
             self.stop_job(lease, "lost")
@@ -250,10 +255,19 @@ async def run(runtime: "Runtime", *, stop: asyncio.Event) -> None:
         stop.set()
         for running in worker.running.values():
             running.stop("handed_back")
-        for helper in helpers:
-            helper.cancel()
-        await asyncio.gather(*helpers, return_exceptions=True)
+        await _cancel(helpers)
         log.info("worker_stopped")
+
+
+async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Ends the tasks, even if a library swallows the first cancellation."""
+    for _ in range(10):
+        if not (left := [task for task in tasks if not task.done()]):
+            return
+        for task in left:
+            task.cancel()
+        await asyncio.wait(left, timeout=0.5)
+    log.error("tasks_do_not_end", tasks=[task.get_name() for task in tasks if not task.done()])
 
 
 async def _interrupt(runtime: "Runtime", stop: asyncio.Event) -> None:

@@ -45,7 +45,7 @@ def settings_with() -> Callable[..., Settings]:
     """Settings with quick leases and pauses, and whatever a test wants to differ."""
 
     def build(**changes: Any) -> Settings:
-        quick = {"lease_seconds": 0.4, "retry_seconds_min": 0.05, "retry_seconds_max": 0.4, "job_attempts_max": 3}
+        quick = {"lease_seconds": 0.8, "retry_seconds_min": 0.05, "retry_seconds_max": 0.4, "job_attempts_max": 3}
         return Settings(_env_file=None, **(quick | changes))
 
     return build

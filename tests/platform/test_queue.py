@@ -123,15 +123,13 @@ async def test_an_import_of_a_community_does_not_push_its_residents_back(queue: 
 
 
 async def test_no_lane_starves(queue_with: Callable[..., Queue]):
-    queue = queue_with(lane_service_wait_seconds=0.1, lane_batch_wait_seconds=0.2)
+    queue = queue_with(lane_service_wait_seconds=1.5, lane_batch_wait_seconds=1.6)
     for lane in (Lane.SERVICE, Lane.BATCH):
-        for _ in range(20):
-            await queue.send(a_job(lane=lane))
-    for _ in range(200):
-        await queue.send(a_job())
+        await asyncio.gather(*(queue.send(a_job(lane=lane)) for _ in range(20)))
+    await asyncio.gather(*(queue.send(a_job()) for _ in range(200)))
     fresh = Counter([(await take_one(queue)).job.lane for _ in range(8)])
     assert fresh == {Lane.INTERACTIVE: 8}
-    await asyncio.sleep(0.25)
+    await asyncio.sleep(1.7)
     aged = Counter([(await take_one(queue)).job.lane for _ in range(40)])
     assert aged == {Lane.INTERACTIVE: 30, Lane.SERVICE: 5, Lane.BATCH: 5}
 
@@ -151,7 +149,7 @@ async def test_a_conversation_has_one_turn_at_a_time_and_in_order(queue: Queue):
         assert first.job == following
     await queue.finish(first)
     await queue.finish(second)
-    assert await queue.send(a_job(group="conversation:1")) is None
+    await queue.send(a_job(group="conversation:1"))
     assert len(await take_now(queue)) == 1
 
 
@@ -177,6 +175,17 @@ async def test_sending_twice_is_one_job(queue: Queue):
     await queue.finish(lease)
     await queue.send(job)
     assert (await take_one(queue)).job == job
+
+
+async def test_a_burst_of_sends_and_finishes_is_told_apart(queue_with: Callable[..., Queue]):
+    """They travel together; each gets its own answer."""
+    queue = queue_with(queue_waiting_per_community_max=50)
+    answers = await asyncio.gather(*(queue.send(a_job()) for _ in range(80)), return_exceptions=True)
+    assert [type(answer) for answer in answers].count(QueueFull) == 30
+    leases = await take_now(queue, 80)
+    assert len(leases) == 50
+    assert all(await asyncio.gather(*(queue.finish(lease) for lease in leases)))
+    assert not any(await asyncio.gather(*(queue.finish(lease) for lease in leases)))
 
 
 async def test_too_much_waiting_is_refused_in_both_languages_and_kept_out(queue_with: Callable[..., Queue]):
