@@ -95,6 +95,26 @@ def engine() -> None:
     raise typer.Exit(engine_process.run(config, port=urlsplit(config.engine_url).port or 8000))
 
 
+@knowledge.command("add")
+def knowledge_add(
+    folder: Annotated[
+        Path, typer.Argument(exists=True, help="A file, or a folder with md, txt, html, pdf, docx, xlsx.")
+    ],
+    community: Annotated[str, typer.Option(help="Short name of the community.")],
+) -> None:
+    """Add the documents below a folder. The same content twice changes nothing."""
+    import asyncio
+
+    from app.knowledge.folder import add_folder
+    from app.runtime import open_runtime
+
+    async def run() -> int:
+        async with open_runtime(_ready_settings()) as runtime:
+            return await add_folder(runtime, folder, slug=community, say=typer.echo)
+
+    raise typer.Exit(1 if asyncio.run(run()) else 0)
+
+
 @cli.command()
 def openapi() -> None:
     """Print the OpenAPI description of the API."""
@@ -160,17 +180,6 @@ def main() -> None:
 def _fail_at_once(failure: AppError) -> None:
     typer.secho(f"{failure.message_en}\n{failure.message_zh}", fg="red", err=True)
     sys.exit(1)
-
-
-@knowledge.command("add")
-def knowledge_add(
-    folder: Annotated[
-        Path, typer.Argument(exists=True, help="A file, or a folder with md, txt, html, pdf, docx, xlsx.")
-    ],
-    community: Annotated[str, typer.Option(help="Name or id of the community; not needed when there is one.")] = "",
-) -> None:
-    """Add the documents below a folder. The same content twice changes nothing."""
-    raise NotImplementedError(folder, community)
 
 
 if __name__ == "__main__":

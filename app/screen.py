@@ -27,6 +27,7 @@ class Screen:
         self.bar: Progress | None = None
         self.task: TaskID | None = None
         self.shown = Status(State.OFF, "", -LINE_PERCENT)
+        """What the last line said; outside a terminal only."""
 
     def say(self, text: str) -> None:
         self.console.print(text)
@@ -77,12 +78,12 @@ class Screen:
             self._show_progress(status)
         else:
             self._end_bar()
-        self.shown = status
 
     def _show_progress(self, status: Status) -> None:
         if not self.console.is_terminal:
             moved = abs(status.percent - self.shown.percent) >= LINE_PERCENT
             if status.detail != self.shown.detail or moved:
+                self.shown = status
                 self.say(f"  engine warming up: {escape(status.detail)} ({status.percent} %)")
             return
         if self.bar is None:
