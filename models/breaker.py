@@ -1,6 +1,7 @@
 """A circuit breaker: after too many failures nobody is sent to a broken engine; it is tried again by and by."""
 
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Callable
@@ -68,6 +69,11 @@ class Breaker:
             return False
         self._probing = True
         return True
+
+    def ripen(self) -> None:
+        """The rest is over at once: there is reason to think that the engine is another one now."""
+        if self._opened_at is not None:
+            self._opened_at = -math.inf
 
     def leave(self) -> None:
         """The caller is gone without telling how it went (it was cancelled, say); the next one may try."""

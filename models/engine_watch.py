@@ -83,9 +83,19 @@ class EngineWatch:
 
     async def look(self, *, busy: bool) -> EngineState:
         """The state with all slots free. Fresh within `engine_state_seconds`, or a moment's wait for a new look."""
+        seen = await self._look()
+        if seen.state is not State.READY:
+            # Off or warming up says more than "it fails", and there is nobody to send a test to.
+            return seen
         if self._breaker.position is not Position.CLOSED:
             self._start_canary()
             return EngineState(State.FAILING, f"The engine fails: {self._breaker.detail}", 0)
+        quiet = time.monotonic() - self._alive_at
+        if not busy and quiet > self._settings.engine_canary_seconds:
+            self._start_canary()
+        return seen
+
+    async def _look(self) -> EngineState:
         fresh = time.monotonic() - self._seen_at < self._settings.engine_state_seconds
         if self._seen is None or not fresh:
             if self._looking is None or self._looking.done():
@@ -93,9 +103,6 @@ class EngineWatch:
             if self._seen is None:
                 return await asyncio.shield(self._looking)
             await asyncio.wait([self._looking], timeout=LOOK_WAIT_SECONDS)
-        quiet = time.monotonic() - self._alive_at
-        if self._seen.state is State.READY and not busy and quiet > self._settings.engine_canary_seconds:
-            self._start_canary()
         return self._seen
 
     def saw_life(self) -> None:
@@ -146,7 +153,10 @@ class EngineWatch:
             raise EngineFailed(f"The engine cannot be reached: {error!r}") from error
 
     async def _renew(self) -> EngineState:
-        self._seen = await self._ask_health()
+        before, self._seen = self._seen, await self._ask_health()
+        if before is not None and before.state is not State.READY and self._seen.state is State.READY:
+            # It was away and is back: what failed before says nothing about it now.
+            self._breaker.ripen()
         self._seen_at = time.monotonic()
         return self._seen
 

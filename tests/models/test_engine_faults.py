@@ -199,11 +199,13 @@ async def test_a_busy_engine_that_makes_our_canary_wait_is_not_called_hung(serve
 
 async def test_engine_gone_and_back(connect, tmp_path):
     with serving() as server:
-        engine = connect(server.url, engine_state_seconds=0.05)
+        engine = connect(server.url, engine_state_seconds=0.05, breaker_failures_max=1, breaker_open_seconds=60)
         assert (await engine.state()).state is State.READY
     await wait_for_state(engine, State.OFF)
-    with pytest.raises(EngineFailed):
-        await engine.complete(ask())
+    for _ in range(2):
+        with pytest.raises(EngineFailed):
+            await engine.complete(ask())
+    assert (await engine.state()).state is State.OFF, "nobody there is not the same as somebody failing"
     with serving(port=server.port):
         await wait_for_state(engine, State.READY)
         assert (await engine.complete(ask())).text
