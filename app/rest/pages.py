@@ -51,9 +51,13 @@ def encode_cursor(row_id: UUID) -> str:
 def decode_cursor(cursor: str) -> UUID:
     """Raises CursorInvalid."""
     try:
-        return UUID(bytes=base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        row_id = UUID(bytes=base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
     except (ValueError, binascii.Error):
         raise CursorInvalid from None
+    # The decoder skips what it does not know; only what we wrote counts.
+    if encode_cursor(row_id) != cursor:
+        raise CursorInvalid
+    return row_id
 
 
 async def fetch_page(
