@@ -34,14 +34,17 @@ def create_app(runtime: Runtime | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.rate_limits = RateLimits(config.redis_url)
-        if runtime is not None:
-            app.state.runtime = runtime
-            yield
-            return
-        logs.set_up(config)
-        async with open_runtime(config) as opened:
-            app.state.runtime = opened
-            yield
+        try:
+            if runtime is not None:
+                app.state.runtime = runtime
+                yield
+                return
+            logs.set_up(config)
+            async with open_runtime(config) as opened:
+                app.state.runtime = opened
+                yield
+        finally:
+            await app.state.rate_limits.close()
 
     app = FastAPI(title="Linli 邻里", version="0.1.0", description=DESCRIPTION, lifespan=lifespan)
     problems.install(app)

@@ -1,16 +1,21 @@
 """Requests a minute per caller, counted in Redis for all web processes together."""
 
 import time
+from typing import Any
 
 import structlog
 from limits import RateLimitItemPerMinute
 from limits.aio.storage import RedisStorage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from limits.errors import StorageError
+from redis.asyncio import ConnectionPool
 
 from app.errors import RateLimited
 
 log = structlog.get_logger(__name__)
+
+ANSWER_SECONDS = 2
+"""A limit that Redis does not tell within this time is no limit: requests must not hang on it."""
 
 
 class TooManyRequests(RateLimited):
@@ -27,8 +32,16 @@ class RateLimits:
     """`check(kind, who, per_minute)` raises TooManyRequests."""
 
     def __init__(self, redis_url: str) -> None:
-        storage = RedisStorage(f"async+{redis_url}", implementation="redispy", wrap_exceptions=True)
+        # A pool of our own, since the storage has no way to close the one it would make.
+        self._pool = ConnectionPool.from_url(
+            redis_url, socket_connect_timeout=ANSWER_SECONDS, socket_timeout=ANSWER_SECONDS
+        )
+        options: dict[str, Any] = {"connection_pool": self._pool}
+        storage = RedisStorage(f"async+{redis_url}", implementation="redispy", wrap_exceptions=True, **options)
         self._limiter = SlidingWindowCounterRateLimiter(storage)
+
+    async def close(self) -> None:
+        await self._pool.disconnect()
 
     async def check(self, kind: str, who: str, *, per_minute_max: int) -> None:
         item = RateLimitItemPerMinute(per_minute_max)

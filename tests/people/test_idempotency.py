@@ -1,11 +1,15 @@
 """A create that is sent twice creates once."""
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import httpx
 
-from tests.conftest import Client
+from app.db import utc_now
+from app.people.jobs import forget_old_rows
+from app.runtime import Runtime
+from tests.conftest import Client, Clock
 from tests.make import Make, Person
 
 
@@ -54,3 +58,17 @@ async def test_refused_request_may_be_sent_again_with_the_same_key(client: Clien
     assert (await post(client, manager, "k2", name="1期", path="spaces")).status_code == 201
     assert (await post(client, manager, "k3", name="1期", path="spaces")).status_code == 409
     assert (await post(client, manager, "k3", name="2期", path="spaces")).status_code == 201
+
+
+async def test_key_is_forgotten_after_its_hours_in_every_community(
+    client: Client, clock: Clock, runtime: Runtime, make: Make, manager: Person
+):
+    other = await make.staff(place=await make.place())
+    mine, theirs = await post(client, manager, "k1"), await post(client, other, "k1")
+    await forget_old_rows(runtime)
+    assert (await post(client, manager, "k1")).json() == mine.json()
+    # The rows carry the database's time, whatever the clock of the tests says.
+    clock.now = utc_now() + timedelta(hours=runtime.settings.idempotency_hours, minutes=1)
+    await forget_old_rows(runtime)
+    assert (await post(client, manager, "k1")).json()["id"] != mine.json()["id"]
+    assert (await post(client, other, "k1")).json()["id"] != theirs.json()["id"]
