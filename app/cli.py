@@ -74,14 +74,23 @@ def seed() -> None:
     """Fill the database with the practice community; twice changes nothing."""
     import asyncio
 
+    from app.embedded import write_private
+    from app.practice.guide import try_it
     from app.practice.seed import seed as fill
     from app.runtime import open_runtime
 
-    async def run() -> None:
-        async with open_runtime(_ready_settings()) as runtime:
-            await fill(runtime)
+    config = _ready_settings()
 
-    asyncio.run(run())
+    async def run() -> str:
+        async with open_runtime(config) as runtime:
+            return try_it(
+                await fill(runtime, progress=lambda step, done, all_: print(step, done, "of", all_, flush=True))
+            )
+
+    guide = asyncio.run(run())
+    # It holds the demo password, and every later start shows it again.
+    write_private(config.data_dir / "try_it.txt", guide + "\n")
+    print(guide.replace("{address}", f"http://{config.web_host}:{config.web_port}"))
 
 
 @cli.command()

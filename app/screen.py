@@ -4,7 +4,7 @@ On a terminal the bar moves in place; in a log file each new stage is one line.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -36,11 +36,11 @@ class Screen:
         self.say(f"[bold]Linli 邻里[/bold]  data in {escape(str(folder))}")
 
     @contextmanager
-    def step(self, what: str) -> Iterator[None]:
-        """Show that a step runs, then how long it took."""
+    def step(self, what: str) -> Iterator[Callable[[str], None]]:
+        """Show that a step runs, then how long it took. Yields what shows how far it is."""
         started_at = time.monotonic()
-        with self.console.status(f"{what} …"):
-            yield
+        with self.console.status(f"{what} …") as status:
+            yield lambda detail: status.update(f"{what} … [dim]{escape(detail)}[/dim]")
         self.say(f"  [green]✓[/green] {what}  [dim]{time.monotonic() - started_at:.1f} s[/dim]")
 
     def ready(self, address: str, *, seconds: float, folder: Path) -> None:

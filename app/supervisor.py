@@ -13,7 +13,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,7 @@ from models.engine import State
 
 ROOT = Path(__file__).resolve().parent.parent
 TICK_SECONDS = 0.2
+TELL_SECONDS = 0.1
 WEB_START_SECONDS = 180
 """The first start on a small machine also prepares the embedder."""
 STEADY_SECONDS = 60
@@ -113,8 +114,8 @@ class Supervisor:
         self._wait_for_leftovers()
         self._start_services()
         self._set_environment()
-        with self.screen.step("database migrated"):
-            self._run_once("migrate", LINLI_DATABASE_OWNER_URL=self.owner_url)
+        with self.screen.step("database migrated") as tell:
+            self._run_once("migrate", tell, LINLI_DATABASE_OWNER_URL=self.owner_url)
         self._seed()
         with self.screen.step("web and worker"):
             web = self._process("web", guard_seconds=self.settings.shutdown_seconds)
@@ -196,8 +197,8 @@ class Supervisor:
         marker = self.folder / "seeded"
         if self.settings.database_url or not self.settings.seed_practice or marker.exists():
             return
-        with self.screen.step("practice community"):
-            self._run_once("seed", LINLI_DATABASE_OWNER_URL=self.owner_url)
+        with self.screen.step("practice community") as tell:
+            self._run_once("seed", tell, LINLI_DATABASE_OWNER_URL=self.owner_url)
         marker.touch()
 
     def _has_own_engine(self) -> bool:
@@ -217,13 +218,14 @@ class Supervisor:
         log = self.folder / "logs" / f"{name}.log"
         return Child(name, command, log, environment=self.environment | extra, guard_seconds=guard_seconds)
 
-    def _run_once(self, name: str, **extra: str) -> None:
-        """Run a command of ours to its end. Raises StartFailed with its last words."""
+    def _run_once(self, name: str, tell: Callable[[str], None], **extra: str) -> None:
+        """Run a command of ours to its end, telling its newest line. Raises StartFailed with its last words."""
         child = self._process(name, guard_seconds=2, **extra)
         child.start()
         try:
             while child.is_running():
-                time.sleep(children.POLL_SECONDS)
+                tell(child.last_words(lines=1))
+                time.sleep(TELL_SECONDS)
         finally:
             children.stop([child], seconds=3)
         if child.exit_code():
