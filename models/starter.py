@@ -233,6 +233,9 @@ def _convert(
         if found := re.fullmatch(r"progress ([01]\.\d+) (.+)", line):
             latest = (found[2], float(found[1]))
             report()
+        elif found := re.search(r"de-quantizing.*?(\d+)%\|", line):
+            # transformers' own bar, the longest stretch in one piece.
+            latest = ("unpacking the weights", 0.2 + 0.35 * int(found[1]) / 100)
 
     argv = [str(python), str(CONVERTER), str(joined), str(work / "w8a8"), "--name", starter.model]
     if keep_bf16:
