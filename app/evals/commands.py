@@ -81,3 +81,7 @@ def qa(
         table.write_json(
             json_out, command="qa", settings=told, summary=summary, rows=[one.row() for one in result.asked]
         )
+
+
+# Last, because it registers itself in the group above.
+from app.evals import search_command  # noqa: E402, F401
