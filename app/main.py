@@ -46,9 +46,12 @@ def create_app(runtime: Runtime | None = None) -> FastAPI:
         finally:
             await app.state.rate_limits.close()
 
-    app = FastAPI(title="Linli 邻里", version="0.1.0", description=DESCRIPTION, lifespan=lifespan)
+    app = FastAPI(
+        title="Linli 邻里", version="0.1.0", description=DESCRIPTION, lifespan=lifespan,
+        max_body_size=config.request_bytes_max,
+    )  # fmt: skip
     problems.install(app)
-    app.add_middleware(RequestContext, settings=config)
+    app.add_middleware(RequestContext)
     api = APIRouter(prefix="/api/v1", responses=problems.PROBLEMS, dependencies=[Depends(limit_requests)])
     for router in (people, knowledge, chat):
         api.include_router(router)

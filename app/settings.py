@@ -99,7 +99,7 @@ class Settings(BaseSettings):
     embedder_query_prefix: str = Field("", description="What the model at `embedder_url` wants before a question.")
     embedder_passage_prefix: str = Field("", description="What the model at `embedder_url` wants before a passage.")
     embedder_threads: int = Field(2, description="Threads of the embedder in this process.")
-    upload_bytes_max: int = Field(20_000_000, description="Largest file accepted.")
+    upload_bytes_max: int = Field(20_000_000, le=100_000_000, description="Largest file accepted.")
     document_chars_max: int = Field(2_000_000, description="Longest text of one document.")
     document_passages_max: int = Field(5_000, description="Passages of one document at most.")
     passage_chars_max: int = Field(420, description="Longest passage, in Chinese characters; English gets 2.5 times.")

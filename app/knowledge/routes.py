@@ -40,6 +40,9 @@ class QuestionEmpty(Invalid):
     def __init__(self) -> None:
         super().__init__("The question is empty.", "问题不能为空。")
 
+UPLOAD_BODY_BYTES_MAX = 110_000_000
+"""Of a whole upload; `upload_bytes_max` limits the file within it."""
+
 
 @router.get("/documents")
 async def get_documents(runtime: RuntimeDep, caller: Reader, session: SessionDep, page: PageDep) -> Page[DocumentOut]:
@@ -49,7 +52,10 @@ async def get_documents(runtime: RuntimeDep, caller: Reader, session: SessionDep
     return Page(items=[DocumentOut.model_validate(row) for row in rows], next_cursor=cursor)
 
 
-@router.post("/documents", status_code=201, response_model=DocumentOut, responses={200: {"model": DocumentOut}})
+@router.post(
+    "/documents", status_code=201, response_model=DocumentOut, responses={200: {"model": DocumentOut}},
+    max_body_size=UPLOAD_BODY_BYTES_MAX,
+)  # fmt: skip
 async def post_document(
     request: Request, runtime: RuntimeDep, caller: Writer, session: SessionDep,
     file: Annotated[UploadFile, File(description="md, txt, html, pdf, docx or xlsx.")],

@@ -8,7 +8,7 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 from pgvector.sqlalchemy import HALFVEC, VECTOR
-from sqlalchemy import ARRAY, ForeignKey, LargeBinary, String, func
+from sqlalchemy import ARRAY, ForeignKey, LargeBinary, String, UniqueConstraint, func
 from sqlalchemy.dialects.postgresql import JSONB, TSVECTOR
 from sqlalchemy.orm import Mapped, deferred, mapped_column
 
@@ -39,6 +39,7 @@ class Document(HasId, Base):
     """
 
     __tablename__ = "documents"
+    __table_args__ = (UniqueConstraint("community_id", "source_key", "version"),)
     community_id: Mapped[UUID] = mapped_column(ForeignKey("communities.id", ondelete="CASCADE"))
     source_key: Mapped[str]
     version: Mapped[int]

@@ -1,4 +1,4 @@
-"""Around every request: its id, its size limit, its log line and its metrics."""
+"""Around every request: its id, its log line and its metrics."""
 
 import re
 import time
@@ -10,9 +10,7 @@ from prometheus_client import Counter, Histogram
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.errors import AppError, TooLarge
-from app.rest.problems import on_app_error
-from app.settings import Settings
+from app.rest.problems import too_large
 
 log = structlog.get_logger(__name__)
 
@@ -25,21 +23,11 @@ REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 QUIET_PATHS = ("/healthz", "/readyz", "/metrics")
 
 
-class BodyTooLarge(TooLarge):
-    code = "body_too_large"
-
-    def __init__(self, bytes_max: int) -> None:
-        super().__init__(
-            f"The request is larger than {bytes_max} bytes.", f"请求超过 {bytes_max} 字节。", bytes_max=bytes_max
-        )
-
-
 class RequestContext:
     """Plain ASGI, so that a stream of tokens passes through untouched."""
 
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._settings = settings
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -52,7 +40,7 @@ class RequestContext:
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
         started = time.perf_counter()
-        answered = {"status": 0, "seconds": 0.0}
+        answered = {"status": 0, "seconds": 0.0, "refused": False}
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -60,28 +48,25 @@ class RequestContext:
                 message = {**message, "headers": [*message["headers"], (b"x-request-id", request_id.encode())]}
             await send(message)
 
-        bytes_max = self._bytes_max(scope["path"])
+        async def send_problems(message: Message) -> None:
+            # The framework refuses an oversized body in plain text, before any handler of ours is asked.
+            if (
+                message.get("status") == 413
+                and (b"content-type", b"application/problem+json") not in message["headers"]
+            ):
+                answered["refused"] = True
+                await too_large(Request(scope))(scope, receive, send_with_id)
+            elif not answered["refused"]:
+                await send_with_id(message)
+
         try:
-            if int(headers.get(b"content-length", b"0") or 0) > bytes_max:
-                raise BodyTooLarge(bytes_max)
-            await self._app(scope, limited(receive, bytes_max), send_with_id)
-        except (BodyTooLarge, ValueError) as error:
-            if answered["status"]:
-                raise
-            known = error if isinstance(error, AppError) else BodyTooLarge(bytes_max)
-            await (await on_app_error(Request(scope), known))(scope, receive, send_with_id)
+            await self._app(scope, receive, send_problems)
         finally:
             self._record(scope, answered)
 
-    def _bytes_max(self, path: str) -> int:
-        if path.endswith("/documents"):
-            return self._settings.upload_bytes_max + 100_000
-        return self._settings.request_bytes_max
-
     @staticmethod
     def _record(scope: Scope, answered: dict[str, Any]) -> None:
-        # The route's pattern, never the path: ids would make a metric per row.
-        route = getattr(scope.get("route"), "path", "unknown")
+        route = _pattern(scope)
         REQUESTS.labels(scope["method"], route, answered["status"]).inc()
         SECONDS.labels(scope["method"], route).observe(answered["seconds"])
         if scope["path"] in QUIET_PATHS:
@@ -94,16 +79,11 @@ class RequestContext:
         )  # fmt: skip
 
 
-def limited(receive: Receive, bytes_max: int) -> Receive:
-    """`receive` that stops a body without a length, or with a false one, at the limit."""
-    seen = 0
-
-    async def receive_limited() -> Message:
-        nonlocal seen
-        message = await receive()
-        seen += len(message.get("body", b""))
-        if seen > bytes_max:
-            raise BodyTooLarge(bytes_max)
-        return message
-
-    return receive_limited
+def _pattern(scope: Scope) -> str:
+    """The path with names in place of its parameters: ids would make a metric per row."""
+    if "route" not in scope:
+        return "unknown"
+    path = str(scope["path"])
+    for name, value in scope.get("path_params", {}).items():
+        path = path.replace(f"/{value}", f"/{{{name}}}", 1)
+    return path

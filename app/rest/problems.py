@@ -81,6 +81,11 @@ async def on_invalid(request: Request, error: RequestValidationError) -> JSONRes
     )  # fmt: skip
 
 
+def too_large(request: Request) -> JSONResponse:
+    """For a body over the limit."""
+    return render(request, status=413, code="body_too_large", en="The request is too large.", zh="请求内容过大。")
+
+
 HTTP_CODES = {
     404: ("route_not_found", "There is nothing here.", "这里什么都没有。"),
     405: ("method_not_allowed", "This method is not allowed here.", "不支持这种请求方式。"),
@@ -89,6 +94,8 @@ HTTP_CODES = {
 
 
 async def on_http(request: Request, error: HTTPException) -> JSONResponse:
+    if error.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        return too_large(request)
     code, en, zh = HTTP_CODES.get(error.status_code, ("http_error", str(error.detail), "请求未能完成。"))
     return render(
         request, status=error.status_code, code=code, en=en, zh=zh,

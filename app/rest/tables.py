@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import UniqueConstraint, func
+from sqlalchemy import Text, UniqueConstraint, func
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.db import Base, HasId
@@ -20,5 +20,5 @@ class IdempotencyKey(HasId, Base):
     key: Mapped[str]
     request_sha256: Mapped[str]
     status: Mapped[int | None]
-    body: Mapped[str | None]
+    body: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(server_default=func.now(), index=True)
