@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import APIRouter, Depends, FastAPI
+from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 
 from app import logs, settings
 from app.chat import openai_api
@@ -46,11 +47,10 @@ def create_app(runtime: Runtime | None = None) -> FastAPI:
         finally:
             await app.state.rate_limits.close()
 
-    app = FastAPI(
-        title="Linli 邻里", version="0.1.0", description=DESCRIPTION, lifespan=lifespan,
-        max_body_size=config.request_bytes_max,
-    )  # fmt: skip
+    app = FastAPI(title="Linli 邻里", version="0.1.0", description=DESCRIPTION, lifespan=lifespan)
     problems.install(app)
+    # The one added last is outermost.
+    app.add_middleware(RequestBodyLimitMiddleware, max_body_size=config.request_bytes_max)
     app.add_middleware(RequestContext)
     api = APIRouter(prefix="/api/v1", responses=problems.PROBLEMS, dependencies=[Depends(limit_requests)])
     for router in (people, knowledge, chat):
