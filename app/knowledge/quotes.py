@@ -39,7 +39,7 @@ def coverage(asked: frozenset[str], text: str, idf: Mapping[str, float]) -> floa
 def choose(results: Results, *, limit: int) -> list[Quote]:
     """One quote from each of the best passages, best first: the sentence that mentions most, and what fits around it.
 
-    Measured: sentences compared by their vectors gave the same facts, at ten times the cost (see DECISIONS.md).
+    Measured: sentences compared by their vectors gave the same facts, at ten times the cost.
     """
     asked = tokens.content_tokens(results.question.text)
     chosen = []

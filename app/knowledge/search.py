@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pgvector import HalfVector
 from pgvector.sqlalchemy import HALFVEC
-from sqlalchemy import Float, Select, cast, func, literal, select, text, union_all
+from sqlalchemy import Float, Select, cast, func, literal, literal_column, select, text, union_all
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.knowledge import centres, scoring, tokens, wording
@@ -160,8 +160,10 @@ def _nearest(
         # <#> is the negative inner product.
         return -stored.op("<#>", return_type=Float)(cast(literal(HalfVector(vector), HALFVEC(width)), HALFVEC(width)))
 
+    # Written out, not bound: the indexes are partial, and a plan for any value could not use them.
     statement = visible_to(caller, as_of).where(
-        Passage.language == literal(language.value), func.vector_dims(Passage.embedding) == width
+        Passage.language == literal_column(f"'{language.value}'"),
+        func.vector_dims(Passage.embedding) == literal_column(str(width)),
     )
     if only is not None:
         statement = statement.where(Passage.id.in_(only))
