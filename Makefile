@@ -27,7 +27,7 @@ test: $(VENV)/test.stamp ## Run the tests (real Postgres and Valkey, nothing to 
 check: $(VENV)/test.stamp ## Lint, format, types, import order, lock files
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/mypy
+	$(VENV)/bin/mypy app models migrations tests $(wildcard bench/*.py)
 	$(VENV)/bin/lint-imports
 	$(VENV)/bin/python -m tests.tidy.locks
 
