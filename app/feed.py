@@ -10,7 +10,7 @@ import itertools
 import json
 import re
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
@@ -34,6 +34,8 @@ EVENT_ID = re.compile(r"(\d{1,18})-(\d{1,18})", re.ASCII)
 REPLAY_EVENTS = 500
 """Events fetched in one round trip of a replay."""
 
+REPLAYS_AT_ONCE = 16
+"""A crowd that comes back at the same moment must not take all connections of the process."""
 RETRY_SECONDS = 0.1
 
 
@@ -80,6 +82,7 @@ class Feed:
         self._settings = settings
         self._publish_script = redis.register_script(PUBLISH)
         self._publication_keys = (f"{uuid.uuid4().hex[:12]}-{n}" for n in itertools.count())
+        self._replays = asyncio.Semaphore(REPLAYS_AT_ONCE)
         self._hub = Hub(redis, settings)
 
     @property
@@ -112,7 +115,7 @@ class Feed:
         after: str | None = None,
         idle_seconds: float | None = None,
         on_cut: Callable[[], object] | None = None,
-    ) -> AsyncIterator[Event]:
+    ) -> AsyncGenerator[Event, None]:
         """The events after `after`, or all of them, each once, until `done` or `failed`.
 
         When nothing happens for `idle_seconds` it yields an event named IDLE with the last id and no data: the time
@@ -171,7 +174,7 @@ class Feed:
         give_up = loop.time() + self._settings.feed_reconnect_seconds
         while True:
             try:
-                async with asyncio.timeout_at(give_up):
+                async with asyncio.timeout_at(give_up), self._replays:
                     return list(await self._redis.xrange(key, start, "+", count=REPLAY_EVENTS) or [])
             except REDIS_AWAY as error:
                 if loop.time() >= give_up - RETRY_SECONDS:

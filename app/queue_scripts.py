@@ -25,18 +25,15 @@ local now = math.floor(now_us / 1000)
 
 local function text(number) return string.format('%.17g', number) end
 local function job_key(id) return P .. 'job:' .. id end
-
 local function charge(community, cost) return cost / (WEIGHTS[community] or 1) end
 
 local function wake()
   if call('LLEN', WAKE) == 0 then call('RPUSH', WAKE, '1') end
 end
-
 local function count_waiting(community, by)
   call('HINCRBY', META, 'waiting', by)
   if call('HINCRBY', WAITING, community, by) <= 0 then call('HDEL', WAITING, community) end
 end
-
 -- A job that was ready before keeps its tag, so that a retry is not charged to its community twice.
 local function make_ready(id, lane, community, cost, score)
   if not score then
@@ -50,7 +47,6 @@ local function make_ready(id, lane, community, cost, score)
   call('ZADD', P .. 'since:' .. lane, now, id)
   wake()
 end
-
 -- A job starts to wait: ready, or parked while its conversation has another one.
 local function enter(id, community, lane, cost, group)
   count_waiting(community, 1)
@@ -65,7 +61,6 @@ local function enter(id, community, lane, cost, group)
   end
   make_ready(id, lane, community, cost, nil)
 end
-
 -- Takes a job out of whichever waiting place it is in.
 local function leave(id, state, lane, group)
   if state == 'ready' then
@@ -74,12 +69,10 @@ local function leave(id, state, lane, group)
   elseif state == 'delayed' then call('ZREM', DELAYED, id)
   elseif state == 'parked' then call('ZREM', P .. 'parked:' .. group, id) end
 end
-
 local function unwait(id, state, lane, group, community)
   leave(id, state, lane, group)
   count_waiting(community, -1)
 end
-
 -- The next job of a conversation becomes ready when the one before it has left.
 local function release(id, group)
   if group == '' or call('HGET', GROUPS, group) ~= id then return end
@@ -89,7 +82,6 @@ local function release(id, group)
   local job = call('HMGET', job_key(following), 'lane', 'community', 'cost', 'score')
   make_ready(following, job[1], job[2], job[3], job[4])
 end
-
 local function bury(id, group, reason)
   call('HSET', job_key(id), 'state', 'dead', 'reason', reason, 'since', now)
   call('ZADD', DEAD, now, id)
@@ -99,7 +91,6 @@ local function bury(id, group, reason)
   end
   release(id, group)
 end
-
 local function put_back(id, delay_ms)
   local job = call('HMGET', job_key(id), 'lane', 'community', 'cost', 'score')
   count_waiting(job[2], 1)
@@ -108,7 +99,6 @@ local function put_back(id, delay_ms)
   call('ZADD', DELAYED, now + delay_ms, id)
   wake() -- so that whoever waits learns the new due time
 end
-
 -- After a failed attempt. delay_ms < 0 asks for exponential back-off. Says whether the job will run again.
 local function fail_attempt(id, delay_ms, reason)
   local failures = call('HINCRBY', job_key(id), 'failures', 1)

@@ -86,7 +86,8 @@ async def test_coming_back_with_any_id_loses_and_doubles_nothing(feed: Feed):
 async def test_whatever_the_pace_a_phone_that_comes_and_goes_sees_each_event_once(
     feed_with: Callable[..., Feed], pauses, leave_after, buffer
 ):
-    feed, turn_id, seen, breaks = feed_with(follower_buffer_events_max=buffer), uuid4(), [], list(leave_after)
+    feed, turn_id, breaks = feed_with(follower_buffer_events_max=buffer), uuid4(), list(leave_after)
+    seen: list[Event] = []
     await feed.publish(turn_id, "accepted", {})
 
     async def publish() -> list[str]:
@@ -180,8 +181,8 @@ async def test_a_publication_sent_again_is_not_doubled(feed: Feed, redis: Redis)
     """What the client does when Redis answered, and the answer was lost on the way."""
     turn_id = uuid4()
     await feed.publish(turn_id, "accepted", {})
-    call = {"keys": [f"linli:feed:{{{turn_id}}}"], "args": ["done", "{}", "same-key", "60", "0"]}
-    assert await feed._publish_script(**call) == await feed._publish_script(**call)
+    keys, args = [f"linli:feed:{{{turn_id}}}"], ["done", "{}", "same-key", "60", "0"]
+    assert await feed._publish_script(keys, args) == await feed._publish_script(keys, args)
     assert [event.name for event in await collect(feed, turn_id)] == ["accepted", "done"]
 
 
