@@ -76,7 +76,8 @@ def _value(text: str) -> Fraction | None:
 
 
 AMOUNT = re.compile(
-    rf"(?P<sign>¥|\brmb|\bcny|\$|€)?(?(sign)\s*)(?:(?<![\d.])(?P<arabic>{ARABIC})(?P<th>(?:st|nd|rd|th)\b)?"
+    # The first look at a character is what makes this quick: most begin no amount.
+    rf"(?=[\d¥$€a-z]|{CHINESE})(?P<sign>¥|\brmb|\bcny|\$|€)?(?(sign)\s*)(?:(?<![\d.])(?P<arabic>{ARABIC})(?P<th>(?:st|nd|rd|th)\b)?"
     rf"|(?P<zh>{CHINESE}+(?:点{CHINESE}+)?)|\b(?P<en>{ENGLISH})\b(?P<half>\s+and\s+a\s+half\b)?"
     rf"|\b(?P<often>twice|thrice|once(?=\s+(?:a|an|per|every|each)\b))\b"
     rf"|\b(?P<nth>{'|'.join(ORDINALS)})(?=[\s-](?:floor|day|week|month|year|time|phase|building|car|vehicle)s?\b))"

@@ -70,10 +70,10 @@ WORDED = (
     rf"\b{MONTH}\s+{DAY}{YEAR}",
     rf"\b{MONTH}\s+(?P<year>(?:19|20)\d{{2}})(?!\d)",
 )
-DATES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], Date | None]], ...] = (
-    *((re.compile(pattern), _read_numbers) for pattern in NUMERIC),
-    *((re.compile(pattern), _read_english) for pattern in WORDED),
-)
+Dates = tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], Date | None]], ...]
+CHINESE_DATES: Dates = tuple((re.compile(pattern), _read_numbers) for pattern in NUMERIC)
+ENGLISH_DATES: Dates = tuple((re.compile(pattern), _read_english) for pattern in WORDED)
+HAS_DATE = re.compile(r"[年月日号]|\d[-/.]\d")
 ENGLISH_DATE_END = re.compile(
     r"\s*(?:-|–|to|and)\s*(?P<day>\d{1,2})(?:st|nd|rd|th)?(?![\d:.])(?!\s*[a-z%]*\s*[ap]\.?m)"
 )
@@ -147,6 +147,8 @@ TIMES = (
         rf"{MARK}(?<![\d:.零一二三四五六七八九十])(?!{CHINESE}+点{CHINESE}+(?:元|块|倍|米|公斤|千克|度|吨|平|小时|万|亿|折))"
         rf"(?P<hour>\d{{1,2}}|{ZH})\s?(?P<dot>点钟?|时(?!间|段|候|效|速|常|长|期|限))(?P<minute>半(?!价)|整|一刻|三刻|{N}分?(?!\d))?{NOT_A_TIME}"
     ),
+)
+ENGLISH_TIMES = (
     re.compile(rf"(?<![\d:.])\b(?P<hour>{EN_HOUR})(?:\.(?P<minute>\d{{2}}))?{EN_MARK}"),
     re.compile(rf"\b(?P<hour>{EN_HOUR})\s*(?P<dot>o['’]?\s?clock)\b{EN_MARK}?"),
     re.compile(rf"\b(?P<past>half past|quarter past|quarter to)\s+(?P<hour>{EN_HOUR})\b{EN_MARK}?"),

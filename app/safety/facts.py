@@ -51,6 +51,7 @@ class Page:
     def __init__(self, text: str) -> None:
         self.text = text
         self.taken = bytearray(len(text))
+        self.latin = any("a" <= char <= "z" for char in text)
         self.facts: list[Fact] = []
 
     def free(self, start: int, end: int) -> bool:

@@ -186,15 +186,17 @@ class GroundedStream:
         self._raw += text
         clean = streaming.strip_links(self._raw[: streaming.open_link_start(self._raw)])
         start = self._segment_start(clean)
-        held = start + streaming.unfinished_start(clean[start:])
-        return self._release(clean, start, held)
+        facts = find_facts(clean[start:])
+        held = start + streaming.unfinished_start(clean[start:], facts)
+        return self._release(clean, start, held, facts)
 
     def finish(self) -> str:
         """The answer is complete: what was held back and stands."""
         if self.stopped:
             return ""
         clean = self.answer
-        return self._release(clean, self._segment_start(clean), len(clean))
+        start = self._segment_start(clean)
+        return self._release(clean, start, len(clean), find_facts(clean[start:]))
 
     def _segment_start(self, clean: str) -> int:
         """Where reading has to start again. A segment is read as a whole, since its end can change its beginning."""
@@ -203,8 +205,8 @@ class GroundedStream:
             start = found.end()
         return start
 
-    def _release(self, clean: str, start: int, until: int) -> str:
-        for fact in find_facts(clean[start:]):
+    def _release(self, clean: str, start: int, until: int, facts: Sequence[Fact]) -> str:
+        for fact in facts:
             begin, end = fact.start + start, fact.end + start
             if end > until:
                 break
@@ -219,16 +221,23 @@ class GroundedStream:
 
 # Words about the answer as a whole
 
-NOT_FOUND = re.compile(
-    r"(?:没有|未|无法|不能|并未|没能)(?:从.{0,12}?)?(?:找到|查到|提到|提及|提供|说明|包含|涉及|给出|确定|得知|回答|明确)|无相关(?:信息|内容|规定|资料)"
-    r"|没有(?:相关|关于|这方面|具体)?(?:的)?(?:信息|内容|规定|资料|答案|记载)|(?:资料|文件|文档|文中|材料|原文|段落)(?:里|中)?(?:没有|未|并未|无)"
-    r"|不(?:清楚|知道|确定|了解)|抱歉.{0,16}(?:无法|不能|没有|未)"
-    r"|(?:\bnot|n't|n’t)\s+(?:\w+\s+){0,2}(?:found|find|mention\w*|specif\w+|provid\w+|stat\w+|contain\w*|includ\w+)"
-    r"|(?:\bnot|n't|n’t)\s+(?:\w+\s+){0,2}(?:cover\w*|know|sure|say|determine|available|answer)"
-    r"|\bno\s+(?:\w+\s+)?(?:information|mention|answer|details?|data)\b|\bunable to\b"
-    r"|\bcannot\s+(?:\w+\s+)?(?:answer|find|determine)",
-    re.IGNORECASE,
+_THE_SOURCES = "资料|文件|文档|文中|原文|段落|(?:材料|信息|规定|通知|手册)[里中]|上述|以上|其中|目前"
+_SAYS = "提到|提及|提供|说明|包含|涉及|给出|明确|写明|记载|规定|信息|内容|找到|查到|确定|回答|得知"
+REFUSALS = (
+    rf"(?:{_THE_SOURCES}).{{0,10}}?(?:没有|没|未|无|并未|不能|无法)(?:.{{0,6}}?)(?:{_SAYS})",
+    r"(?:没有|没|未|未能|没能|无法|不能|并未)(?:直接|明确|具体)?(?:[在从].{0,10}?)?(?:找到|查到|提到|提及|涉及|得知|回答)",
+    r"(?:没有|暂无|并无|无|未提供)(?:任何)?(?:相关|关于|这方面|具体|足够|有关)(?:的)?.{0,12}?"
+    r"(?:信息|内容|规定|资料|答案|记载|说明)",
+    r"(?:^|[，。,])(?:我)?(?:也)?(?:不清楚|不知道|不了解|不太清楚|无法确定|不能确定)",
+    r"(?:抱歉|对不起|很遗憾).{0,20}?(?:无法|不能|没有|没|未)",
+    r"(?:\bnot|n't|n’t)\s+(?:\w+\s+){0,2}(?:found|find|mention\w*|specif\w+|stat\w+|contain\w*)",
+    r"(?:\bnot|n't|n’t)\s+(?:\w+\s+){0,2}(?:cover\w*|know|sure|say|determine|answer|have (?:any )?information)",
+    r"(?:document|passage|text|source|information|context)s?\b.{0,24}(?:\bnot|n't|n’t)\s+(?:\w+\s+)?"
+    r"(?:provide|include|available)",
+    r"\bno\s+(?:\w+\s+)?(?:information|mention|details?|data)\b|\bunable to (?:find|answer|determine|say)\b",
+    r"\bcannot\s+(?:\w+\s+)?(?:answer|find|determine)",
 )
+NOT_FOUND = re.compile("|".join(REFUSALS), re.IGNORECASE)
 NOT_FOUND_CHARS = 60
 """A refusal opens the answer; a note further on (“not included in the price”) is not one."""
 

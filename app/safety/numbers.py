@@ -48,14 +48,14 @@ COUNTED = re.compile(
 )
 """How many things a list has is counted by who writes the list; no source has to say it."""
 LINE_MARK = re.compile(
-    rf"\s*(?:[#>*|-]+\s*)*(?:\d{{1,2}}[.)、](?!\d)|\(\d{{1,2}}\)|\({CHINESE}{{1,3}}\)|{CHINESE}{{1,3}}、(?!{CHINESE})"
+    rf"(?P<lead>\s*(?:[#>*|-]+\s*|[\[【]\d{{1,2}}[\]】]\s*)*)(?:\d{{1,2}}[.)、](?!\d)|\(\d{{1,2}}\)|\({CHINESE}{{1,3}}\)|{CHINESE}{{1,3}}、(?!{CHINESE})"
     rf"|第{CHINESE}{{1,4}}[条章节](?!\s*第)|(?P<section>\d{{1,2}}(?:\.\d{{1,2}}){{1,3}})(?=\s))"
 )
 INLINE_MARK = re.compile(r"(?<=[:;；,\s(])\(?(\d{1,2})(?:[)、]|\.(?=\s|[^\d\s.,a-z]))(?!\d)")
 
 
 def _find_links(page: Page) -> None:
-    for found in page.find(LINK):
+    for found in page.find(LINK) if page.latin else ():
         words = found[0].rstrip(".,;:!?)")
         page.add_span(found.start(), found.start() + len(words), Kind.LINK, bare_link(words))
 
@@ -71,7 +71,7 @@ def _find_marks(page: Page) -> None:
             page.take(found.start(), found.end())
     mark = LINE_MARK.match(page.text)
     # “3.5 hours” opens a line as “3.1 Opening hours” does; only what has no unit is a section's number.
-    if mark and page.free(*mark.span()) and not (mark["section"] and unit_after(page.text, mark.end())):
+    if mark and page.free(mark.end("lead"), mark.end()) and not (mark["section"] and unit_after(page.text, mark.end())):
         page.take(*mark.span())
     expected = 1
     for found in page.find(INLINE_MARK):
@@ -95,7 +95,7 @@ def _find_phones(page: Page) -> None:
 
 
 def _find_codes(page: Page) -> None:
-    for found in page.find(CODE):
+    for found in page.find(CODE) if page.latin else ():
         page.add(found, Kind.CODE, f"{found[1]}{found[2]}{found[3]}".upper())
 
 
@@ -103,7 +103,8 @@ def _find_codes(page: Page) -> None:
 
 
 def _find_dates(page: Page) -> None:
-    for pattern, read in calendar.DATES:
+    chinese = calendar.CHINESE_DATES if calendar.HAS_DATE.search(page.text) else ()
+    for pattern, read in (*chinese, *(calendar.ENGLISH_DATES if page.latin else ())):
         for found in page.find(pattern):
             if (date := read(found)) is not None:
                 page.add(found, Kind.DATE, date)
@@ -128,7 +129,7 @@ def _find_weekdays(page: Page) -> None:
 
 
 def _find_times(page: Page) -> None:
-    for pattern in calendar.TIMES:
+    for pattern in (*calendar.TIMES, *(calendar.ENGLISH_TIMES if page.latin else ())):
         for found in page.find(pattern):
             if minutes := calendar.read_time(found):
                 page.add(found, Kind.TIME, minutes)

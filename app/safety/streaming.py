@@ -1,11 +1,11 @@
 """Where a half-written answer is still open: a number that may grow, a link that may close. Pure."""
 
 import re
+from collections.abc import Sequence
 
 from app.safety import calendar
 from app.safety.amounts import NOT_A_UNIT
-from app.safety.facts import ARABIC, GAP, normalise
-from app.safety.numbers import find_facts
+from app.safety.facts import ARABIC, GAP, Fact, normalise
 from app.safety.numerals import CHINESE, ENGLISH_WORDS, ORDINALS
 from app.safety.units import CHINESE_UNITS, ENGLISH_UNITS, SCALES
 
@@ -136,25 +136,25 @@ _PREFIXES = frozenset(word[:length] for word in CONTINUATIONS for length in rang
 _CONTINUES_MAX = max(map(len, _PREFIXES))
 
 
-def unfinished_start(text: str) -> int:
-    """Where in the segment the last number, time or address begins that the next characters may still change.
+def unfinished_start(text: str, facts: Sequence[Fact]) -> int:
+    """Where in the text the last number, time or address begins that the next characters may still change.
 
-    The length of the text when nothing is open, so that plain words pass at once.
+    `facts` are the text's. The length of the text when nothing is open, so that plain words pass at once.
     """
     plain = normalise(text)
     opens = [found.start() for pattern in (ADDRESS, FIGURES) if (found := pattern.search(plain))]
     if (word := LAST_WORD.search(plain)) and any(name.startswith(word[0]) for name in NUMBER_WORDS):
         opens.append(word.start())
     start = min([len(plain), *opens])
-    spans = _spans(plain)
+    spans = _spans(plain, facts)
     while spans and (spans[-1][1] > start or may_continue(plain[spans[-1][1] : start])):
         start = min(start, spans.pop()[0])
     return start
 
 
-def _spans(plain: str) -> list[tuple[int, int]]:
+def _spans(plain: str, facts: Sequence[Fact]) -> list[tuple[int, int]]:
     """Places of the facts and of whatever may become one, merged where they overlap."""
-    found = [(fact.start, fact.end) for fact in find_facts(plain)]
+    found = [(fact.start, fact.end) for fact in facts]
     found += [atom.span() for atom in ATOM.finditer(plain)]
     merged: list[tuple[int, int]] = []
     for start, end in sorted(found):

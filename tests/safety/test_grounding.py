@@ -146,6 +146,11 @@ def test_text_without_numbers_passes_unchanged(answer, size):
         "抱歉，资料中没有提到这个问题。",
         "根据提供的资料，无法确定。",
         "没有找到相关信息。",
+        "文中未说明具体金额，建议咨询物业。",
+        "我不清楚这件事。",
+        "对不起，我无法回答。",
+        "目前没有关于马场的规定。",
+        "The information is not provided in the text.",
         "The documents do not mention this.",
         "Sorry, I don't know.",
         "There is no information about that in the passages.",
@@ -156,7 +161,20 @@ def test_refusals_of_the_model_are_recognised(answer):
 
 
 @pytest.mark.parametrize(
-    "answer", ["每小时5元。", "不可以在楼道停放。", "The pool is closed on Mondays.", "材料费不包含在内，人工费30元。"]
+    "answer",
+    [
+        "每小时5元。",
+        "不可以在楼道停放。",
+        "The pool is closed on Mondays.",
+        "材料费不包含在内，人工费30元。",
+        "未提供身份证的不能办理。",
+        "如果您不确定，请拨打热线。",
+        "未登记的车辆每小时5元。",
+        "不能在楼道停放电动车。",
+        "没有门禁卡的访客由门岗登记。",
+        "Pets are not included in the count.",
+        "You need not pay if you do not live here.",
+    ],
 )
 def test_plain_answers_are_no_refusals(answer):
     assert not says_not_found(answer)
