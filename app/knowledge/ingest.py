@@ -13,7 +13,7 @@ from uuid_utils.compat import uuid7
 
 from app.db import Tenant
 from app.errors import Conflict, NotFound
-from app.knowledge import headers, splitting, tokens, wording
+from app.knowledge import centres, headers, splitting, tokens, wording
 from app.knowledge.language import language_of
 from app.knowledge.reading import Reading, blocks_from
 from app.knowledge.tables import ApprovedAnswer, ApprovedQuestion, Document, DocumentStatus, EmbeddingState, Passage
@@ -144,6 +144,8 @@ async def ingest(runtime: Runtime, tenant: Tenant, document_id: UUID) -> None:
     if not 0 < len(pieces) <= runtime.settings.document_passages_max:
         await _fail(runtime, tenant, document_id, "document_too_long" if pieces else "document_empty")
         return
+    # Not needed here, but the first question of every process is answered sooner for it.
+    await centres.generic_centres(embedder)
     vectors: list[Vectors] = []
     for start in range(0, len(pieces), EMBED_AT_ONCE):
         part = pieces[start : start + EMBED_AT_ONCE]

@@ -40,6 +40,7 @@ class QuestionEmpty(Invalid):
     def __init__(self) -> None:
         super().__init__("The question is empty.", "问题不能为空。")
 
+
 UPLOAD_BODY_BYTES_MAX = 110_000_000
 """Of a whole upload; `upload_bytes_max` limits the file within it."""
 

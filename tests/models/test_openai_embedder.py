@@ -4,6 +4,7 @@ import asyncio
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ from models.openai_embedder import EmbedderFailed, OpenAiEmbedder
 
 @pytest.fixture
 def server():
-    asked, failures = [], []
+    asked: list[tuple[str | None, dict[str, Any]]] = []
+    failures: list[int] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self):
@@ -41,7 +43,7 @@ def server():
 
 
 def opened(url, **changes):
-    given = {"model": "bge-m3", "width": 0, "api_key": "key", "timeout_seconds": 5, "texts_per_call": 2}
+    given: dict[str, Any] = {"model": "bge-m3", "width": 0, "api_key": "key", "timeout_seconds": 5, "texts_per_call": 2}
     return OpenAiEmbedder(url, **(given | {"query_prefix": "q: ", "passage_prefix": ""} | changes))
 
 
