@@ -45,11 +45,12 @@ class Tokens:
     caller: Caller
 
 
-async def limit_attempts(limits: RateLimits, runtime: Runtime, *, login: str, address: str) -> None:
-    """Raises TooManyRequests: so many attempts a minute for one login and for one address."""
+async def limit_attempts(limits: RateLimits, runtime: Runtime, *, login: str | None, address: str) -> None:
+    """Raises TooManyRequests: so many attempts a minute for one address and, where one is named, for one login."""
     per_minute_max = runtime.settings.sign_ins_per_minute_max
     await limits.check("sign-in-address", address, per_minute_max=per_minute_max)
-    await limits.check("sign-in-login", sha256(login.encode()).hexdigest()[:32], per_minute_max=per_minute_max)
+    if login is not None:
+        await limits.check("sign-in-login", sha256(login.encode()).hexdigest()[:32], per_minute_max=per_minute_max)
 
 
 async def find_tenant(runtime: Runtime, slug: str) -> Tenant | None:

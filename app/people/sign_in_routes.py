@@ -75,7 +75,7 @@ async def get_oidc_start(
 @router.get("/auth/oidc/callback")
 async def get_oidc_callback(request: Request, response: Response, runtime: RuntimeDep) -> TokensOut:
     """The identity provider sends the browser here."""
-    await _limit(request, runtime, login="")
+    await _limit(request, runtime, login=None)
     signed_in = await oidc.finish(runtime, request)
     response.delete_cookie(oidc.COOKIE, path=oidc.COOKIE_PATH)
     return await _tokens(runtime, response, signed_in)
@@ -87,7 +87,7 @@ async def get_me(caller: Annotated[Caller, Depends(require("me:read"))], session
     return await _me(session, caller)
 
 
-async def _limit(request: Request, runtime: Runtime, *, login: str) -> None:
+async def _limit(request: Request, runtime: Runtime, *, login: str | None) -> None:
     limits: RateLimits = request.app.state.rate_limits
     address = request.client.host if request.client else "unknown"
     await sign_in.limit_attempts(limits, runtime, login=login, address=address)

@@ -9,7 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from redis.exceptions import RedisError
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 
@@ -119,6 +119,13 @@ async def on_database_error(request: Request, error: DBAPIError) -> JSONResponse
         return render(
             request, status=422, code="text_invalid", en="The text holds characters that cannot be stored.",
             zh="文本包含无法保存的字符。",
+        )  # fmt: skip
+    if isinstance(error, IntegrityError) and any(name in repr(error.orig) for name in ("UniqueViol", "ForeignKeyViol")):
+        # Two requests met: what one of them checked, the other had changed before it could write.
+        log.info("request_met_another", error=type(error.orig).__name__)
+        return render(
+            request, status=409, code="changed_meanwhile", en="Somebody else changed this just now. Try again.",
+            zh="他人同时进行了修改，请重试。",
         )  # fmt: skip
     return await on_unexpected(request, error)
 

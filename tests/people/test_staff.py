@@ -101,3 +101,21 @@ async def test_staff_are_renamed_from_the_version_read(client: Client, manager: 
     renamed = await client.patch(url, json={"name": "韩知许"}, as_=manager, headers={"If-Match": etag})
     assert (renamed.status_code, renamed.json()["name"]) == (200, "韩知许")
     assert (await client.patch(url, json={"name": "x"}, as_=manager, headers={"If-Match": etag})).status_code == 412
+
+
+async def test_two_people_never_get_one_login(client: Client, make: Make, manager: Person):
+    sibling = await make.place(organisation_id=manager.tenant.organisation_id)
+    colleague = await make.staff(place=sibling)
+    # Two communities do not wait for each other, so only the database sees the two meet.
+    answers = await asyncio.gather(
+        *(
+            client.post(
+                f"{one.place.url}/staff", json={"name": "x", "login": "same@desk", "roles": ["engineer"]}, as_=one
+            )
+            for one in (manager, colleague)
+            for _ in range(3)
+        )
+    )
+    codes = [answer.status_code for answer in answers]
+    assert 201 in codes
+    assert set(codes) <= {201, 409}
