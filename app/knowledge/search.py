@@ -11,7 +11,23 @@ import numpy as np
 from numpy.typing import NDArray
 from pgvector import HalfVector
 from pgvector.sqlalchemy import HALFVEC
-from sqlalchemy import Float, Select, cast, func, literal, literal_column, select, text, union_all
+from sqlalchemy import (
+    ARRAY,
+    Float,
+    Integer,
+    Select,
+    Text,
+    Uuid,
+    cast,
+    column,
+    func,
+    literal,
+    literal_column,
+    select,
+    text,
+    union_all,
+)
+from sqlalchemy.dialects.postgresql import TSQUERY
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.knowledge import centres, scoring, tokens, wording
@@ -89,7 +105,7 @@ async def search(
     session: AsyncSession, caller: Caller, question: Question, *, as_of: datetime, limit: int, candidates: int = 100
 ) -> Results:
     """Raises EmbedderMismatch when the community's vectors are of another embedder."""
-    states = await _states(session, caller, question)
+    states = await _states(session, caller, question, candidates=candidates)
     if not states:
         return Results(question, [])
     near = await _near(session, caller, question, states, as_of=as_of, candidates=candidates)
@@ -103,9 +119,17 @@ async def search(
     return Results(question, found, [item.meaning for item in near], asked, whole)
 
 
-async def _states(session: AsyncSession, caller: Caller, question: Question) -> dict[Language, EmbeddingState]:
-    rows = await session.scalars(select(EmbeddingState).where(EmbeddingState.community_id == caller.community_id))
-    states = {row.language: row for row in rows}
+async def _states(
+    session: AsyncSession, caller: Caller, question: Question, *, candidates: int
+) -> dict[Language, EmbeddingState]:
+    # pgvector looks at 40 neighbours unless told, and stops at a filter unless it may go on. Told here, where it costs
+    # no round trip of its own.
+    wide = func.set_config("hnsw.ef_search", str(min(1000, candidates * 2)), True)
+    on = func.set_config("hnsw.iterative_scan", "strict_order", True)
+    rows = await session.execute(
+        select(EmbeddingState, wide, on).where(EmbeddingState.community_id == caller.community_id)
+    )
+    states = {row.EmbeddingState.language: row.EmbeddingState for row in rows}
     for state in states.values():
         if state.embedder != question.embedder:
             raise EmbedderMismatch(state.embedder, question.embedder)
@@ -118,13 +142,6 @@ async def _near(
 ) -> list[Near]:  # fmt: skip
     """The nearest of each language, so that no language crowds out the other."""
     shifted = question.vector - question.centres.questions[question.language]
-    # pgvector looks at 40 neighbours unless told, and stops at a filter unless it may go on.
-    await session.execute(
-        text(
-            "SELECT set_config('hnsw.ef_search', :wide, true), set_config('hnsw.iterative_scan', 'strict_order', true)"
-        ),
-        {"wide": str(min(1000, candidates * 2))},
-    )
     own_centres, arms = {}, []
     for language, state in states.items():
         own = None if state.centre is None else np.asarray(state.centre, np.float32)
@@ -195,20 +212,23 @@ async def _alike(
     rare = _proposing(held, state.passages_count)
     if not rare:
         return {}, idf
-    counted: dict[UUID, Counter[str]] = {}
+    # The function looks at all passages of the community; the fence decides which of its rows are seen.
+    held_by = func.wording_candidates(
+        question.language.value,
+        cast(" | ".join(wording.quoted(word) for word in rare), TSQUERY),
+        cast(words, ARRAY(Text)),
+        candidates * WORDING_ROWS_FACTOR,
+    ).table_valued(column("passage_id", Uuid), column("lexeme", Text), column("times", Integer))
     rows = await session.execute(
-        text("SELECT * FROM wording_candidates(:language, CAST(:asked AS tsquery), :words, :rows)"),
-        {
-            "language": question.language.value,
-            "asked": " | ".join(wording.quoted(word) for word in rare),
-            "words": words,
-            "rows": candidates * WORDING_ROWS_FACTOR,
-        },
+        visible_to(caller, as_of)
+        .join(held_by, held_by.c.passage_id == Passage.id)
+        .with_only_columns(Passage.id, Passage.words_count, held_by.c.lexeme, held_by.c.times)
     )
+    counted: dict[UUID, Counter[str]] = {}
+    lengths: dict[UUID, int] = {}
     for row in rows:
-        counted.setdefault(row.passage_id, Counter())[row.lexeme] = row.times
-    allowed = visible_to(caller, as_of).with_only_columns(Passage.id, Passage.words_count)
-    lengths = {row.id: row.words_count for row in await session.execute(allowed.where(Passage.id.in_(counted)))}
+        counted.setdefault(row.id, Counter())[row.lexeme] = row.times
+        lengths[row.id] = row.words_count
     scores = {
         passage_id: wording.bm25(counted[passage_id], length, idf=idf, length_mean=state.words_mean, asked=asked)
         for passage_id, length in lengths.items()
