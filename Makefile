@@ -10,7 +10,7 @@ PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --no-input --no-compile --progress-bar off --require-hashes
 # One line that counts up, in place of pip's hundreds.
 COUNT = awk -v all=$$(grep -c '==' $<) -v end="$$(test -t 2 && echo '\r' || echo '\n')" \
-	'/^ *Collecting /{n++; if (end=="\r" || n%20==0) printf "  %d of %d packages%s", n, all, end; fflush()} END {printf "\n"}'
+	'/^ *(Collecting|Processing) /{n++; if (end=="\r" || n%20==0) printf "  %d of %d packages%s", n, all, end; fflush()} END {printf "\n"}'
 
 .DEFAULT_GOAL := help
 .PHONY: help up test check quality bench lock clean

@@ -164,3 +164,18 @@ def test_a_taken_port_is_said_in_words(data_dir):
         up = Up(data_dir, LINLI_WEB_PORT=str(taken.getsockname()[1]))
         assert up.process.wait(60) == 1
     assert "is taken by another program" in up.text()
+
+
+def test_without_an_engine_that_can_be_installed_linli_runs_on(data_dir):
+    # The folder of the engines cannot be made there, as on a full or a read-only disk.
+    cache = data_dir.with_name("cache")
+    (cache / "linli").mkdir(parents=True)
+    (cache / "linli" / "engines").touch()
+    with linli_up(data_dir, LINLI_ENGINE_MODE="embedded", XDG_CACHE_HOME=str(cache)) as up:
+        up.wait_for("Linli runs without the model")
+        told = json.loads((data_dir / "engine_status.json").read_text())
+        assert told["state"] == "failing"
+        assert "Installing the engine failed" in told["detail"]
+        assert httpx.get(f"{up.address()}/readyz", timeout=20).json()["mode"] == "degraded"
+        up.process.terminate()
+        assert up.process.wait(40) == 0
