@@ -248,13 +248,39 @@ def says_not_found(answer: str) -> bool:
 
 
 def echoes_question(answer: str, question: str) -> bool:
-    """Whether the answer only says the question again."""
+    """Whether the answer only says the question again, or asks one itself. What adds a fact is an answer."""
     said, asked = _letters(answer), _letters(question)
     if not said or not asked:
         return not said
+    if Grounds([question]).check(answer):
+        return False
+    if re.fullmatch(r"[^。！!\n]*[?？]", answer.strip()):
+        return True
     if len(said) < 0.6 * len(asked) or len(said) > 1.5 * len(asked):
         return False
     return said in asked or asked in said or SequenceMatcher(None, said, asked, autojunk=False).ratio() > 0.85
+
+
+REPEATED_LETTERS = 16
+"""A run of the prompt this long in an answer is no accident in Chinese; English gets three times as much."""
+
+
+def repeats(answer: str, prompt: str) -> bool:
+    """Whether half of the answer or more is copied from our own instructions, as small models do."""
+    said, told = _letters(answer), _letters(prompt)
+    run = REPEATED_LETTERS if has_chinese(answer) else 3 * REPEATED_LETTERS
+    if len(said) < run:
+        return False
+    copied, at = 0, 0
+    while at + run <= len(said):
+        length = run
+        if said[at : at + run] in told:
+            while at + length < len(said) and said[at : at + length + 1] in told:
+                length += 1
+            copied, at = copied + length, at + length
+        else:
+            at += 1
+    return copied >= len(said) / 2
 
 
 def _letters(text: str) -> str:
@@ -263,16 +289,6 @@ def _letters(text: str) -> str:
 
 def has_chinese(text: str) -> bool:
     return re.search(r"[\u4e00-\u9fff]", text) is not None
-
-
-def supports(quote: str, answer: str) -> bool:
-    """Whether an answer rests on a quote: it repeats one of its facts, or a third of its words (pairs of letters)."""
-    grounds = Grounds([quote])
-    if any(grounds.have(fact) for fact in find_facts(answer)):
-        return True
-    said, stands = _letters(answer), _letters(quote)
-    pairs = {said[at : at + 2] for at in range(len(said) - 1)}
-    return bool(pairs) and sum(pair in stands for pair in pairs) >= len(pairs) / 3
 
 
 def wrong_language(answer: str, wanted: str) -> bool:

@@ -36,7 +36,7 @@ def _read(segment: str) -> list[Fact]:
 # Links and markers
 
 LINK = re.compile(
-    r"(?:https?://|www\.)[^\s\u3000-\u9fff<>\"'，。；）]+|[\w.+-]+@[a-z0-9-]+(?:\.[a-z0-9-]+)+"
+    r"(?:https?://|www\.)(?=[a-z0-9])[^\s\u3000-\u9fff<>\"'，。；）]+|[\w.+-]+@[a-z0-9-]+(?:\.[a-z0-9-]+)+"
     r"|(?<![\w.@-])[a-z0-9-]+(?:\.[a-z0-9-]+)*\.(?:com|cn|net|org|gov|edu|io|app|top|xyz|info|cc)\b(?:/[^\s\u3000-\u9fff]*)?",
     re.ASCII,
 )

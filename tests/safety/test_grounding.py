@@ -10,6 +10,7 @@ from app.safety.grounding import (
     GroundedStream,
     check_grounded,
     echoes_question,
+    repeats,
     says_not_found,
     wrong_language,
 )
@@ -183,8 +184,19 @@ def test_plain_answers_are_no_refusals(answer):
 def test_echoes():
     assert echoes_question("请问停车费是多少钱？", "停车费是多少钱")
     assert echoes_question("停车费多少钱？", "停车费是多少钱")
+    assert echoes_question("物业费是否开增值税专票？", "物业费能不能开增值税专票")
+    assert echoes_question("Yes, you offer swimming lessons for adults.", "Do you offer swimming lessons for adults?")
+    assert not echoes_question("访客车一个月能登记10回。", "访客车一个月能登记几回")
     assert not echoes_question("40元。", "停车一天最高是40元吗？")
     assert not echoes_question("停车费每小时5元，一天最高40元。", "停车费是多少钱")
+
+
+def test_instructions_given_back_are_no_answer():
+    told = "Answer from the documents. The conclusion first, then the numbers, times and places that matter. 只根据资料回答，先说结论，再说关键的数字和条件。"
+    assert repeats("The conclusion first, then the numbers, times and places that matter.", told)
+    assert repeats("只根据资料回答，先说结论，再说关键的数字和条件。", told)
+    assert not repeats("The conclusion is that parking costs five yuan an hour for cars of visitors.", told)
+    assert not repeats("先说结论：每小时5元。", told)
 
 
 def test_language():
