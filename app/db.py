@@ -94,14 +94,16 @@ def tenant_sql(tenant: Tenant | None) -> str:
     )
 
 
+class TenantSession(Session):
+    """`info["tenant"]` says whose rows its transactions may touch."""
+
+
 def _set_tenant(session: Session, transaction: SessionTransaction, connection: Any) -> None:
     # SQLAlchemy sends BEGIN with the first statement, so this runs before anything is on the wire.
-    raw = connection.connection.driver_connection
-    if isinstance(raw, TenantConnection):
-        raw.tenant_sql = tenant_sql(session.info.get("tenant"))
+    connection.connection.driver_connection.tenant_sql = tenant_sql(session.info.get("tenant"))
 
 
-event.listen(Session, "after_begin", _set_tenant)
+event.listen(TenantSession, "after_begin", _set_tenant)
 
 
 def open_database(url: str, settings: Settings) -> tuple[AsyncEngine, async_sessionmaker[AsyncSession]]:
@@ -124,7 +126,7 @@ def open_database(url: str, settings: Settings) -> tuple[AsyncEngine, async_sess
             },
         },
     )
-    return engine, async_sessionmaker(engine, expire_on_commit=False)
+    return engine, async_sessionmaker(engine, expire_on_commit=False, sync_session_class=TenantSession)
 
 
 def async_url(url: str) -> str:

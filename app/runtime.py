@@ -9,7 +9,7 @@ from uuid import UUID
 
 import structlog
 from fastapi import Depends, Request
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.exceptions import RedisError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
@@ -63,7 +63,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
     from models.vllm_engine import VllmEngine
 
     database, sessions = db.open_database(settings.database_url, settings)
-    redis = Redis.from_url(settings.redis_url, socket_connect_timeout=2, health_check_interval=15)
+    redis = open_redis(settings)
     feed = Feed(redis, settings)
     engine = VllmEngine(settings)
     embedder = open_embedder(settings)
@@ -82,6 +82,18 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
         await engine.close()
         await redis.aclose()
         await database.dispose()
+
+
+def open_redis(settings: Settings) -> Redis:
+    """A pool that lets a crowd wait for a connection instead of failing it."""
+    pool = BlockingConnectionPool.from_url(
+        settings.redis_url,
+        max_connections=settings.redis_pool_connections,
+        timeout=5,
+        socket_connect_timeout=2,
+        health_check_interval=15,
+    )
+    return Redis.from_pool(pool)
 
 
 def open_embedder(settings: Settings) -> Embedder:

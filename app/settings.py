@@ -55,6 +55,7 @@ class Settings(BaseSettings):
 
     # Database
     database_pool_connections: int = Field(10, description="Connections a process keeps to Postgres.")
+    redis_pool_connections: int = Field(100, description="Connections a process keeps to Redis at most.")
     database_statement_seconds: float = Field(5, description="Longest statement of the app role.")
 
     # Engine (vLLM, or any OpenAI-compatible server)

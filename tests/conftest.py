@@ -17,15 +17,14 @@ import httpx
 import pytest
 import uvicorn
 from pydantic import SecretStr
-from redis.asyncio import Redis
 
-from app import db, embedded, migrate
+from app import db, embedded, logs, migrate
 from app.embedded import Services
 from app.feed import Feed
 from app.main import create_app
 from app.people import tokens
 from app.queue import HANDLERS, Lease, Queue
-from app.runtime import Runtime, open_embedder
+from app.runtime import Runtime, open_embedder, open_redis
 from app.settings import Settings
 from app.worker import JOB_MODULES
 from models.embedder import Embedder
@@ -34,6 +33,12 @@ from tests.make import Make, Person
 
 NOW = datetime(2026, 11, 22, 2, 0, tzinfo=UTC)
 """10:00 in the practice community, a Sunday."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_logs() -> None:
+    """As in production: the default renderer draws tracebacks with all their variables, for seconds each."""
+    logs.set_up(Settings(_env_file=None, log_level="WARNING"))
 
 
 @pytest.fixture(scope="session")
@@ -86,7 +91,7 @@ def engine() -> ScriptedEngine:
 @asynccontextmanager
 async def open_test_runtime(settings: Settings, embedder: Embedder) -> AsyncIterator[Runtime]:
     database, sessions = db.open_database(settings.database_url, settings)
-    redis = Redis.from_url(settings.redis_url)
+    redis = open_redis(settings)
     feed = Feed(redis, settings)
     yield Runtime(
         settings=settings, sessions=sessions, redis=redis, queue=Queue(redis, settings), feed=feed,

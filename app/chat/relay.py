@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from typing import Any
 from uuid import UUID
@@ -23,14 +23,16 @@ log = structlog.get_logger(__name__)
 LOST_FEED_POLL_SECONDS = 1.0
 
 
-async def events_of(runtime: Runtime, caller: Caller, turn_id: UUID, *, after: str | None) -> AsyncIterator[Event]:
+async def events_of(
+    runtime: Runtime, caller: Caller, turn_id: UUID, *, after: str | None, on_cut: Callable[[], object] | None = None
+) -> AsyncGenerator[Event, None]:
     """The events of a turn until its end, whatever happens to the feed: the row has the last word.
 
-    Raises InvalidEventId, FollowerTooSlow.
+    `on_cut` is called when the client has read nothing for too long. Raises InvalidEventId, FollowerTooSlow.
     """
     while True:
         try:
-            async with aclosing(runtime.feed.follow(turn_id, after=after)) as events:  # type: ignore[type-var]
+            async with aclosing(runtime.feed.follow(turn_id, after=after, on_cut=on_cut)) as events:
                 async for event in events:
                     yield event
                     if event.name == IDLE and (turn := await _read(runtime, caller, turn_id)).status in FINAL:
@@ -70,7 +72,10 @@ async def server_sent_events(
         async for frame in _position(runtime, turn_id):
             yield frame
     try:
-        async for event in events_of(runtime, caller, turn_id, after=after):
+        # A client that reads nothing blocks its socket: only ending its task frees what it holds.
+        me = asyncio.current_task()
+        events = events_of(runtime, caller, turn_id, after=after, on_cut=me.cancel if me else None)
+        async for event in events:
             if event.name != IDLE:
                 started = started or event.name != "accepted"
                 yield encode(event)

@@ -1,6 +1,7 @@
 """Is it alive, is it ready, and what do the meters say."""
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -10,11 +11,14 @@ from redis.exceptions import RedisError
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
+from app.queue import QueueStats
 from app.runtime import Runtime, RuntimeDep
 from models.engine import State
 
 router = APIRouter(tags=["health"])
 ENGINE_STATE = Gauge("linli_engine_ready", "1 when the engine answers")
+QUEUE_JOBS = Gauge("linli_queue_jobs", "Jobs in the queue by state", ["state"])
+OLDEST_WAIT = Gauge("linli_queue_oldest_wait_seconds", "Longest wait of a ready job", ["lane"])
 
 
 @router.get("/healthz")
@@ -64,4 +68,13 @@ async def _redis(runtime: Runtime) -> str:
 async def get_metrics(request: Request, runtime: RuntimeDep) -> Response:
     engine = await runtime.engine.state()
     ENGINE_STATE.set(engine.state is State.READY)
+    with suppress(RedisError, OSError):
+        _count(await runtime.queue.stats())
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+
+def _count(stats: QueueStats) -> None:
+    for state in ("waiting", "delayed", "parked", "leased", "dead"):
+        QUEUE_JOBS.labels(state).set(getattr(stats, state))
+    for lane, found in stats.lanes.items():
+        OLDEST_WAIT.labels(lane).set(found.oldest_wait_seconds)

@@ -1,0 +1,102 @@
+"""What a fenced read costs, by driver and by how the tenant is set. Ratios of reads/s, sides interleaved.
+
+`plain` is one read in a transaction without a fence: the floor. Run: .venv/bin/python bench/bench_tenant.py
+"""
+
+import asyncio
+import statistics
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from uuid import uuid4
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+
+from app import db, embedded, migrate
+from app.db import Tenant
+from app.settings import Settings
+
+READS = 300
+ROUNDS = 9
+READ = text("SELECT id, name FROM accounts WHERE id = :id")
+NAIVE = text("SELECT set_config('app.organisation_id', :id, true)")
+
+Side = Callable[[], Awaitable[None]]
+
+
+async def main() -> None:
+    with tempfile.TemporaryDirectory() as folder, embedded.services(Path(folder), durable=False) as services:
+        await asyncio.to_thread(migrate.upgrade, services.database_owner_url)
+        organisation, account = uuid4(), uuid4()
+        tenant = Tenant(organisation, None)
+        settings = Settings(_env_file=None, database_url=services.database_url)
+        ours, sessions = db.open_database(services.database_url, settings)
+        async with sessions() as session, session.begin():
+            session.info["tenant"] = tenant
+            await session.execute(
+                text("INSERT INTO organisations (id, name, defaults) VALUES (:id, 'o', '{}')"), {"id": organisation}
+            )
+            await session.execute(
+                text("INSERT INTO accounts (id, organisation_id, login, name) VALUES (:id, :o, 'a', 'a')"),
+                {"id": account, "o": organisation},
+            )
+        superuser = services.database_superuser_url.rsplit("/", 1)[0] + "/linli"
+        engines = {
+            "asyncpg": create_async_engine(db.async_url(services.database_url)),
+            "psycopg": create_async_engine(psycopg_url(services.database_url)),
+            "asyncpg without fence": create_async_engine(db.async_url(superuser)),
+            "psycopg without fence": create_async_engine(psycopg_url(superuser)),
+        }
+
+        async def with_begin() -> None:
+            async with sessions() as session:
+                session.info["tenant"] = tenant
+                async with session.begin():
+                    assert (await session.execute(READ, {"id": account})).one()
+
+        def reading(name: str, *, naive: bool) -> Side:
+            return lambda: read(engines[name], account, organisation if naive else None)
+
+        sides: dict[str, Side] = {
+            "plain, asyncpg": reading("asyncpg without fence", naive=False),
+            "plain, psycopg": reading("psycopg without fence", naive=False),
+            "tenant with BEGIN, asyncpg (ours)": with_begin,
+            "tenant by statement, asyncpg": reading("asyncpg", naive=True),
+            "tenant by statement, psycopg": reading("psycopg", naive=True),
+        }
+        await compare(sides)
+        await asyncio.gather(ours.dispose(), *(engine.dispose() for engine in engines.values()))
+
+
+def psycopg_url(url: str) -> str:
+    return url.replace("postgresql://", "postgresql+psycopg://")
+
+
+async def read(engine: AsyncEngine, account: object, organisation: object | None) -> None:
+    async with AsyncSession(engine) as session, session.begin():
+        if organisation is not None:
+            await session.execute(NAIVE, {"id": str(organisation)})
+        assert (await session.execute(READ, {"id": account})).one()
+
+
+async def compare(sides: dict[str, Side]) -> None:
+    """Rounds of all sides, forwards and backwards in turn; the median of each round's ratio to the first side."""
+    rates: dict[str, list[float]] = {name: [] for name in sides}
+    for number in range(ROUNDS):
+        order = list(sides) if number % 2 == 0 else list(reversed(sides))
+        for name in order:
+            started = time.perf_counter()
+            for _ in range(READS):
+                await sides[name]()
+            rates[name].append(READS / (time.perf_counter() - started))
+    floor = next(iter(sides))
+    for name, values in rates.items():
+        ratios = sorted(value / base for value, base in zip(values, rates[floor], strict=True))
+        low, middle, high = ratios[1], statistics.median(ratios), ratios[-2]
+        print(f"{name:36} {statistics.median(values):7.0f} reads/s   {middle:.2f} of plain  [{low:.2f}, {high:.2f}]")
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
