@@ -10,6 +10,11 @@ import typer
 Row = TypeVar("Row")
 evals = typer.Typer(no_args_is_help=True, help="Measure the assistant on your own files.")
 
+ROOT = Path(__file__).resolve().parents[2]
+PRACTICE_QUESTIONS = ROOT / "tests" / "quality" / "practice_qa.jsonl"
+PRACTICE_DOCUMENTS = ROOT / "app" / "practice" / "documents"
+"""What is measured when no files are named: the practice community."""
+
 JsonOut = Annotated[Path | None, typer.Option("--json", help="Write every row's result here.")]
 Limit = Annotated[int, typer.Option(min=0, help="Use so many lines at most; 0 uses all.")]
 Seed = Annotated[int | None, typer.Option(help="With a limit: choose the lines by this seed instead of the first.")]
@@ -33,8 +38,10 @@ def chosen(rows: list[Row], *, limit: int, seed: int | None) -> list[Row]:
 
 @evals.command()
 def qa(
-    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="Questions, one JSON object a line.")],
-    documents: Annotated[Path, typer.Option(exists=True, help="Folder with the documents.")],
+    file: Annotated[
+        Path, typer.Argument(exists=True, dir_okay=False, help="Questions, one JSON object a line.")
+    ] = PRACTICE_QUESTIONS,
+    documents: Annotated[Path, typer.Option(exists=True, help="Folder with the documents.")] = PRACTICE_DOCUMENTS,
     json_out: JsonOut = None,
     limit: Limit = 0,
     seed: Seed = None,

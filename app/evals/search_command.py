@@ -6,15 +6,17 @@ from typing import Annotated
 
 import typer
 
-from app.evals.commands import JsonOut, Limit, Seed, chosen, evals
+from app.evals.commands import PRACTICE_DOCUMENTS, PRACTICE_QUESTIONS, JsonOut, Limit, Seed, chosen, evals
 
 
 @evals.command("search")
 def search_command(
     file: Annotated[
         Path, typer.Argument(exists=True, dir_okay=False, help="{id, question, gold} a line, or a SQuAD-form .json.")
-    ],
-    documents: Annotated[Path, typer.Option(exists=True, help="Folder, or a corpus file with {id, text} a line.")],
+    ] = PRACTICE_QUESTIONS,
+    documents: Annotated[
+        Path, typer.Option(exists=True, help="Folder, or a corpus file with {id, text} a line.")
+    ] = PRACTICE_DOCUMENTS,
     json_out: JsonOut = None,
     limit: Limit = 0,
     seed: Seed = None,
