@@ -183,7 +183,7 @@ class Asking:
 def shown_of(turn: Turn, passages: Sequence[str], files: dict[str, frozenset[str]], *, failed: str = "") -> Shown:
     """What the resident saw of a saved turn. `files` are file names by document title."""
     times = (turn.trace or {}).get("times", {})
-    headings = [f"{one.get('document', '')} {one.get('section', '')}" for one in turn.quotes]
+    headings = [f"《{one.get('document', '')}》{one.get('section', '')}" for one in turn.quotes]
     return Shown(
         words=turn.answer or "",
         quotes=tuple(str(one["quote"]) for one in turn.quotes),
