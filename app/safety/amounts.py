@@ -92,7 +92,7 @@ SCALE = re.compile(r"\s?(?:(?P<zh>[万千百亿])|(?P<en>hundred|thousand|millio
 BEFORE_WORD = re.compile(rf"\b({'|'.join(BEFORE)})\s*(?:no\.?\s*)?$")
 NO_NUMBER = re.compile(
     r"一[下起般定些样直旦律并切共致带向边面方旁经会儿概贯系流如同度时]|一部分|一一|十分(?!钟|之)|[五六十]一(?=假|黄金|长假|节|期间)"
-    r"|四周(?!岁|年)|四处|四季|三者|三方|三餐|百姓|百货|千万(?!元)|万一|第一|唯一|统一|同一|万能|万科|一应"
+    r"|四周(?!岁|年)|四处|四季|三者|[三四五八]方|三角(?!钱)|三餐|百姓|百货|千万(?!元)|万一|第一|唯一|统一|同一|万能|万科|一应"
 )
 BEFORE_NO_NUMBER = re.compile(r"(?:第|唯|统|同|任|其|之|专|单|万|逐|不|合|星期|礼拜|周)$")
 INDEFINITE = frozenset({ITEM, "people"})
@@ -169,8 +169,9 @@ def _unit(text: str, at: int) -> tuple[str, int, Fraction]:
     return measure, found.end("en"), factor
 
 
-def unit_after(text: str, at: int) -> bool:
-    return bool(_unit(text, at)[0])
+def is_measured(text: str, at: int) -> bool:
+    """Whether a measure stands there. “1.2 包裹” is a section on parcels, not 1.2 packs."""
+    return _unit(text, at)[0] not in ("", ITEM, "times", "people", "household")
 
 
 # Between facts

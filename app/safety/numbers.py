@@ -9,7 +9,7 @@ import re
 from dataclasses import replace
 
 from app.safety import calendar
-from app.safety.amounts import find_amounts, find_shares, join_durations, share_units, unit_after
+from app.safety.amounts import find_amounts, find_shares, is_measured, join_durations, share_units
 from app.safety.facts import RANGE_GAP, Fact, Kind, Page, normalise, segments
 from app.safety.numerals import CHINESE, parse_small
 
@@ -71,7 +71,11 @@ def _find_marks(page: Page) -> None:
             page.take(found.start(), found.end())
     mark = LINE_MARK.match(page.text)
     # “3.5 hours” opens a line as “3.1 Opening hours” does; only what has no unit is a section's number.
-    if mark and page.free(mark.end("lead"), mark.end()) and not (mark["section"] and unit_after(page.text, mark.end())):
+    if (
+        mark
+        and page.free(mark.end("lead"), mark.end())
+        and not (mark["section"] and is_measured(page.text, mark.end()))
+    ):
         page.take(*mark.span())
     expected = 1
     for found in page.find(INLINE_MARK):

@@ -1,6 +1,7 @@
 """No number reaches a resident that no passage has, also not for a moment while the answer is written."""
 
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -205,3 +206,14 @@ def test_language():
     assert not wrong_language("The hotline of Wanglan Court (望澜苑) is open all day.", "en")
     assert not wrong_language("WiFi和APP都可以用", "zh")
     assert not wrong_language("40", "zh")
+
+
+DOCUMENTS = sorted((Path(__file__).parents[2] / "app" / "practice" / "documents").glob("*.md"))
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.stem)
+def test_a_document_read_aloud_is_grounded_in_itself(document):
+    text = document.read_text()
+    assert check_grounded(text, [text]) == []
+    shown, _ = stream([text[at : at + 7] for at in range(0, len(text), 7)], [text])
+    assert "".join(shown) == strip_links(text)

@@ -94,6 +94,7 @@ def test_pairs_of_digits_mean_either():
 def test_a_section_number_is_not_an_amount_but_hours_at_the_start_of_a_line_are():
     assert read("3.1 开放时间") == []
     assert read("[2] 3.1 开放时间") == []
+    assert read("1.2 包裹免费保管") == []
     assert values("3.5 hours is the limit") == [(Kind.NUMBER, Fraction(210), "minute")]
 
 
