@@ -40,11 +40,14 @@ def visible_to(caller: Caller, as_of: datetime) -> Select[Passage]:
 
 
 def visible_documents(caller: Caller, as_of: datetime) -> Select[Document]:
-    """Those who keep the documents see every version; others what is meant for them, ready and in force."""
+    """Those who keep the documents see every version of what is meant for them or came from them, others what is ready
+    and in force.
+    """
     ours = select(Document).where(Document.community_id == caller.community_id)
+    meant = for_caller(Document, caller)
     if "knowledge:write" in caller.scopes:
-        return ours
-    return ours.where(Document.status == DocumentStatus.READY, for_caller(Document, caller), in_force(Document, as_of))
+        return ours.where(or_(meant, Document.uploaded_by == caller.id))
+    return ours.where(Document.status == DocumentStatus.READY, meant, in_force(Document, as_of))
 
 
 async def get_document(session: AsyncSession, caller: Caller, document_id: UUID, *, as_of: datetime) -> Document:

@@ -84,13 +84,14 @@ class Found:
 @dataclass(frozen=True)
 class Results:
     """`found` best first. The rest is what evidence.py judges by: the meaning of every candidate, the inverse frequency
-    of each token asked about, and the wording score of a passage that would hold them all.
+    of each token asked about, that of a token no passage holds, and the wording score of a passage that held them all.
     """
 
     question: Question
     found: list[Found]
     meanings: list[float] = field(default_factory=list)
     asked: dict[str, float] = field(default_factory=dict)
+    unheard: float = 1.0
     wording_whole: float = 0.0
 
 
@@ -116,7 +117,9 @@ async def search(
     whole = wording.whole(asked, tokens.counts(question.text))
     ranked = scoring.fuse(near, alike, language=question.language, wording_whole=whole)
     found = await _read(session, caller, ranked[:limit], as_of=as_of)
-    return Results(question, found, [item.meaning for item in near], asked, whole)
+    own = states.get(question.language)
+    unheard = wording.inverse_frequency(own.passages_count if own else 0, 0)
+    return Results(question, found, [item.meaning for item in near], asked, unheard, whole)
 
 
 async def _states(

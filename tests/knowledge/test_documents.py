@@ -134,6 +134,14 @@ async def test_each_reader_finds_only_what_is_meant_for_them(client, make, ask):
     }  # fmt: skip
 
 
+async def test_a_key_that_uploads_sees_its_own_documents_but_not_what_is_for_staff(client, make, upload):
+    key, url = await make.api_key("knowledge:read", "knowledge:write"), f"{(await make.home()).url}/documents"
+    secret = await make.document("员工手册", "# 员工\n\n备用钥匙在前台。", audience="staff")
+    own = (await upload("shift.md", "# 排班\n\n夜班两人。", as_=key, audience="staff")).json()["id"]
+    assert [row["id"] for row in (await client.get(url, as_=key)).json()["items"]] == [own]
+    assert (await client.get(f"{url}/{secret}/passages", as_=key)).status_code == 404
+
+
 async def test_another_community_s_documents_are_not_there(client, make, ask):
     theirs = await make.place()
     document = await make.document("暗号", "# 暗号\n\n金丝雀在唱歌。", place=theirs)
