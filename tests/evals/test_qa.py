@@ -35,6 +35,14 @@ audience: staff
 
 水泵房的钥匙放在监控室K3柜第二层，由值班班长保管，借出须登记。
 """
+FACADE = """---
+title: 9栋外墙维修通知
+audience: building:9栋
+---
+# 9栋外墙维修通知
+
+外墙维修自11月23日开始，负责人电话154-0000-0611，请关好窗户。
+"""
 QUESTIONS = [
     {
         "id": "a",
@@ -64,6 +72,27 @@ QUESTIONS = [
         "as_of": "2026-01-01T09:00:00+08:00",
     },
     {"id": "e", "question": "x" * 5000, "answerable": True},
+    {
+        "id": "f",
+        "question": "外墙维修负责人电话是多少",
+        "answerable": True,
+        "building": "9栋",
+        "must_contain": [["154-0000-0611"]],
+    },
+    {
+        "id": "g",
+        "question": "外墙维修负责人电话是多少",
+        "answerable": False,
+        "building": "3栋",
+        "must_not_contain": ["154"],
+    },
+    {
+        "id": "h",
+        "question": "那最高呢",
+        "answerable": True,
+        "history": ["外来车辆临时停车超过30分钟怎么收费"],
+        "must_contain": [["40元"]],
+    },
 ]
 
 
@@ -73,6 +102,7 @@ def documents(tmp_path):
     folder.mkdir()
     (folder / "parking.md").write_text(PARKING)
     (folder / "keys.md").write_text(KEYS)
+    (folder / "facade.md").write_text(FACADE)
     (folder / "broken.pdf").write_bytes(b"no pdf at all")
     return folder
 
@@ -90,7 +120,7 @@ async def test_every_question_is_asked_in_its_role_and_at_its_time(runtime, docu
     vague = dataclasses.replace(runtime, engine=ScriptedEngine(lambda request: "请看原文。"))
     result = await evaluate(vague, [parse_question(row, 1) for row in QUESTIONS], documents)
     by_id = {asked.question.id: asked for asked in result.asked}
-    assert list(by_id) == ["a", "b", "c", "d", "e"]
+    assert "".join(by_id) == "abcdefgh"
     assert by_id["a"].verdict.right
     assert not by_id["a"].verdict.words_right
     assert by_id["b"].verdict.refusal == "right"
@@ -98,6 +128,9 @@ async def test_every_question_is_asked_in_its_role_and_at_its_time(runtime, docu
     assert by_id["c"].verdict.cited_right
     assert by_id["d"].verdict.refusal == "right"
     assert by_id["e"].shown.failed == "question_too_long"
+    assert by_id["f"].verdict.right
+    assert by_id["g"].verdict.forbidden == ()
+    assert by_id["h"].verdict.right
     assert set(result.refused_files) == {"broken.pdf"}
     assert json.dumps([asked.row() for asked in result.asked], default=str)
     assert await communities(runtime) == before
