@@ -106,6 +106,7 @@ class Settings(BaseSettings):
     passage_chars_max: int = Field(420, description="Longest passage, in Chinese characters; English gets 2.5 times.")
     parser_seconds: float = Field(30, description="Wall time a file's parser gets before its process is ended.")
     parser_cpu_seconds: int = Field(20, description="Processor time a file's parser gets.")
+    parser_processes_max: int = Field(2, description="Parsers that run at once in one process; further files wait.")
     parser_memory_bytes: int = Field(1_500_000_000, description="Address space of a parser's process.")
     unpacked_bytes_max: int = Field(200_000_000, description="Sum of the files inside a docx or xlsx.")
     approved_answer_similarity_min: float = Field(0.93, description="Cosine above which an approved answer is given.")

@@ -10,6 +10,7 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import app
 from app.errors import Invalid, TooLarge
@@ -140,6 +141,23 @@ async def read(settings: Settings, data: bytes, file_name: str) -> Reading:
     if len(data) > settings.upload_bytes_max:
         raise UploadTooLarge(settings.upload_bytes_max)
     kind = kind_of(data, file_name, unpacked_bytes_max=settings.unpacked_bytes_max)
+    async with _slots(settings.parser_processes_max):
+        output = await _run_child(settings, kind, data)
+    answer = json.loads(output)
+    if "refused" in answer:
+        raise DocumentRefused(answer["refused"])
+    return Reading(kind, answer["header"], blocks_from(answer["blocks"]))
+
+
+_slots_by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
+
+
+def _slots(processes_max: int) -> asyncio.Semaphore:
+    """Twenty uploads at once must not become twenty parsers' memory at once."""
+    return _slots_by_loop.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(processes_max))
+
+
+async def _run_child(settings: Settings, kind: str, data: bytes) -> bytes:
     limits = (settings.parser_memory_bytes, settings.parser_cpu_seconds, settings.document_chars_max)
     child = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "app.knowledge.parse_child", kind, *(str(limit) for limit in limits),
@@ -157,10 +175,7 @@ async def read(settings: Settings, data: bytes, file_name: str) -> Reading:
             await child.wait()
     if child.returncode != 0:
         raise DocumentRefused("document_too_heavy")
-    answer = json.loads(output)
-    if "refused" in answer:
-        raise DocumentRefused(answer["refused"])
-    return Reading(kind, answer["header"], blocks_from(answer["blocks"]))
+    return output
 
 
 def blocks_from(rows: list[dict[str, Any]]) -> list[Block]:
