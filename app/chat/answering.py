@@ -23,6 +23,12 @@ from models.engine import EngineFailed, Request, State
 
 log = structlog.get_logger(__name__)
 
+INTROS = {
+    "engine_off": Text.QUOTES_DEGRADED,
+    "engine_failed": Text.QUOTES_DEGRADED,
+    "engine_warming": Text.QUOTES_WARMING,
+}
+"""How quotes begin that stand because the engine could not be asked; otherwise nobody is told of an engine."""
 FALLBACKS = Counter("linli_answer_fallbacks_total", "Answers that fell back to quotes", ["reason"])
 
 
@@ -44,9 +50,11 @@ async def write_answer(runtime: Runtime, claimed: Claim, draft: Draft, feed: Tur
         draft.quotes = []
         await _say(claimed, draft, feed, Text.NOT_FOUND)
     else:
-        await feed.publish("retrieved", {"quotes": evidence.quotes})
+        engine = await runtime.engine.state()
+        draft.trace["engine"] = {"state": engine.state, "detail": engine.detail}
+        await feed.publish("retrieved", {"quotes": evidence.quotes, "engine": draft.trace["engine"]})
         feed.watch.mark("quotes")
-        await _word(runtime, claimed, draft, feed, evidence)
+        await _word(runtime, claimed, draft, feed, evidence, engine.state)
 
 
 async def _say(claimed: Claim, draft: Draft, feed: TurnFeed, text: Text) -> None:
@@ -56,12 +64,12 @@ async def _say(claimed: Claim, draft: Draft, feed: TurnFeed, text: Text) -> None
     await feed.text(draft.answer)
 
 
-async def _word(runtime: Runtime, claimed: Claim, draft: Draft, feed: TurnFeed, evidence: Evidence) -> None:
+async def _word(
+    runtime: Runtime, claimed: Claim, draft: Draft, feed: TurnFeed, evidence: Evidence, engine: State
+) -> None:
     """The model's words, or the quotes in their place."""
-    state = await runtime.engine.state()
-    draft.trace["engine"] = f"{state.state}: {state.detail}"
-    if state.state in (State.OFF, State.WARMING):
-        await _quote(claimed, draft, feed, reason=f"engine_{state.state}")
+    if engine in (State.OFF, State.WARMING):
+        await _quote(claimed, draft, feed, reason=f"engine_{engine}")
         return
     try:
         reason = await _stream(runtime, claimed, draft, feed, evidence)
@@ -133,9 +141,8 @@ def _objection(claimed: Claim, draft: Draft, checked: grounding.GroundedStream) 
 async def _quote(claimed: Claim, draft: Draft, feed: TurnFeed, *, reason: str) -> None:
     """The quotes stand alone; what the model had said so far is taken back."""
     FALLBACKS.labels(reason).inc()
-    degraded = reason.startswith("engine_")
     said_before = draft.answer
-    intro = say(Text.QUOTES_DEGRADED if degraded else Text.QUOTES_INTRO, claimed.turn.language)
+    intro = say(INTROS.get(reason, Text.QUOTES_INTRO), claimed.turn.language)
     lines = (f"[{q['n']}] {q['quote']}（《{q['document']}》{q['section']}）" for q in draft.quotes)
     draft.answer = "\n".join((intro, *lines))
     draft.mode, draft.citations = Mode.QUOTES, draft.quotes

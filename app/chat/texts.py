@@ -7,6 +7,7 @@ class Text(StrEnum):
     NOT_FOUND = "not_found"
     QUOTES_INTRO = "quotes_intro"
     QUOTES_DEGRADED = "quotes_degraded"
+    QUOTES_WARMING = "quotes_warming"
     REFUSAL = "refusal"
     GREETING = "greeting"
     THANKS = "thanks"
@@ -28,6 +29,10 @@ TEXTS: dict[Text, dict[str, str]] = {
     Text.QUOTES_DEGRADED: {
         "zh": "智能回答暂时不可用，以下是资料原文：",
         "en": "Written answers are not available right now. This is what the documents say:",
+    },
+    Text.QUOTES_WARMING: {
+        "zh": "智能回答正在启动，请过几分钟再问；以下是资料原文：",
+        "en": "Written answers are warming up; ask again in a few minutes. This is what the documents say:",
     },
     Text.REFUSAL: {
         "zh": "这件事我帮不上忙。我可以回答小区里的问题，比如收费、停车、装修、设施和通知。",

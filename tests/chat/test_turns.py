@@ -116,6 +116,15 @@ async def test_with_the_engine_off_the_passages_are_quoted_and_it_says_so(client
     assert (await finished(client, resident, second))["mode"] == "model"
 
 
+async def test_a_warming_engine_is_told_with_its_progress(client, resident, engine, run_jobs):
+    engine.stand(State.WARMING, "loading the model (80 %)")
+    turn = await ask(client, resident, "临时停车怎么收费？")
+    await run_jobs()
+    events = {event.name: event.data for event in await read_all(client, turn["events_url"], as_=resident)}
+    assert events["retrieved"]["engine"] == {"state": "warming", "detail": "loading the model (80 %)"}
+    assert events["done"]["answer"].startswith("智能回答正在启动")
+
+
 async def test_an_engine_that_dies_mid_answer_leaves_the_quotes(client, resident, engine, run_jobs):
     engine.follow([Scripted("临时停车每小时5元，每天最高40元。", fail_at=3)])
     turn = await ask(client, resident, "临时停车怎么收费？")
