@@ -6,13 +6,12 @@ from app.settings import Settings
 
 
 def instrument(app: FastAPI, settings: Settings) -> None:
-    """Trace requests and SQL to `telemetry_url` over OTLP/HTTP; nothing is imported when it is empty."""
+    """Trace requests to `telemetry_url` over OTLP/HTTP; nothing is imported when it is empty."""
     if not settings.telemetry_url:
         return
     from opentelemetry import trace
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
-    from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
@@ -21,4 +20,3 @@ def instrument(app: FastAPI, settings: Settings) -> None:
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=settings.telemetry_url)))
     trace.set_tracer_provider(provider)
     FastAPIInstrumentor.instrument_app(app, tracer_provider=provider)
-    SQLAlchemyInstrumentor().instrument(tracer_provider=provider)
