@@ -247,12 +247,16 @@ def says_not_found(answer: str) -> bool:
     return NOT_FOUND.search(answer.strip()[: NOT_FOUND_CHARS * (1 if has_chinese(answer) else 2)]) is not None
 
 
+NEGATION = re.compile(r"不[能可得用需必会行准许允]|没有|无需|无须|禁止|\bnot?\b|n['’]t\b|\bnever\b", re.IGNORECASE)
+
+
 def echoes_question(answer: str, question: str) -> bool:
-    """Whether the answer only says the question again, or asks one itself. What adds a fact is an answer."""
+    """Whether the answer only says the question again, or asks one itself. What adds a fact or denies is an answer."""
     said, asked = _letters(answer), _letters(question)
     if not said or not asked:
         return not said
-    if Grounds([question]).check(answer):
+    denies = NEGATION.search(answer) is not None and NEGATION.search(question) is None
+    if denies or Grounds([question]).check(answer):
         return False
     if re.fullmatch(r"[^。！!\n]*[?？]", answer.strip()):
         return True

@@ -188,6 +188,8 @@ def test_echoes():
     assert echoes_question("物业费是否开增值税专票？", "物业费能不能开增值税专票")
     assert echoes_question("Yes, you offer swimming lessons for adults.", "Do you offer swimming lessons for adults?")
     assert not echoes_question("访客车一个月能登记10回。", "访客车一个月能登记几回")
+    assert not echoes_question("三期不能封阳台。", "三期能封阳台吗")
+    assert echoes_question("三期能封阳台。", "三期能封阳台吗")
     assert not echoes_question("40元。", "停车一天最高是40元吗？")
     assert not echoes_question("停车费每小时5元，一天最高40元。", "停车费是多少钱")
 
