@@ -138,8 +138,12 @@ async def test_every_question_is_asked_in_its_role_and_at_its_time(runtime, docu
 
 async def test_the_scratch_community_is_gone_also_after_a_failure(runtime, documents):
     before = await communities(runtime)
+
+    def broken(asked):
+        raise OSError("the disk is full")
+
     with pytest.raises(ExceptionGroup):
-        await evaluate(runtime, [parse_question(QUESTIONS[0], 1)], documents, step=lambda asked: 1 / 0)
+        await evaluate(runtime, [parse_question(QUESTIONS[0], 1)], documents, step=broken)
     assert await communities(runtime) == before
 
 

@@ -5,7 +5,8 @@ from fractions import Fraction
 import pytest
 
 from app.safety.calendar import Date
-from app.safety.numbers import Kind, find_facts
+from app.safety.facts import Kind
+from app.safety.numbers import find_facts
 
 
 def read(text):
@@ -83,7 +84,7 @@ def test_ranges_share_the_month_and_the_half_of_the_day():
     assert [fact.value for fact in find_facts("2026年11月25日至27日")] == [Date(2026, 11, 25), Date(2026, 11, 27)]
     assert [fact.value for fact in find_facts("25-27 November")] == [Date(None, 11, 25), Date(None, 11, 27)]
     first, second = find_facts("2:00-5:30 pm")
-    assert 14 * 60 in first.value
+    assert first.value == {2 * 60, 14 * 60}
     assert second.value == {17 * 60 + 30}
 
 
