@@ -124,6 +124,37 @@ def knowledge_add(
     raise typer.Exit(1 if asyncio.run(run()) else 0)
 
 
+@knowledge.command("reembed")
+def knowledge_reembed(
+    community: Annotated[str, typer.Option(help="Short name of the community.")],
+) -> None:
+    """Embed a community's documents and approved answers again, after another embedder was set.
+
+    Start Linli with the new settings first: its workers embed. Until this ends, what is not embedded yet is not found.
+    """
+    import asyncio
+
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from app.knowledge.reembedding import reembed_community
+    from app.runtime import open_runtime
+
+    bar = Progress(TextColumn("embedding documents"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+
+    async def run() -> list[tuple[str, str]]:
+        async with open_runtime(_ready_settings()) as runtime:
+            return await reembed_community(
+                runtime, slug=community, show=lambda done, total: bar.update(task, completed=done, total=total)
+            )
+
+    with bar:
+        task = bar.add_task("", total=None)
+        failed = asyncio.run(run())
+    for title, code in failed:
+        typer.echo(f"failed  {title}  {code}")
+    raise typer.Exit(1 if failed else 0)
+
+
 @cli.command()
 def openapi() -> None:
     """Print the OpenAPI description of the API."""

@@ -4,12 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 from uuid import NAMESPACE_URL, uuid5
 
-from sqlalchemy import text
-
-from app.db import Tenant
 from app.errors import AppError
 from app.knowledge import ingest, reading
 from app.people.callers import Caller, CallerKind, CommunityNotFound
+from app.people.sign_in import find_tenant
 from app.runtime import Runtime
 
 COMMAND_ID = uuid5(NAMESPACE_URL, "linli/knowledge-add")
@@ -50,9 +48,7 @@ def _files(root: Path) -> list[Path]:
 
 
 async def _caller(runtime: Runtime, slug: str) -> Caller:
-    async with runtime.transaction(None) as session:
-        row = (await session.execute(text("SELECT * FROM tenant_of_slug(:slug)"), {"slug": slug})).one_or_none()
-    if row is None:
-        raise CommunityNotFound()
-    tenant = Tenant(row.organisation_id, row.community_id)
+    tenant = await find_tenant(runtime, slug)
+    if tenant is None:
+        raise CommunityNotFound
     return Caller(tenant, CallerKind.API_KEY, COMMAND_ID, scopes=frozenset({"knowledge:read", "knowledge:write"}))

@@ -16,7 +16,7 @@ from app.errors import Conflict, NotFound
 from app.knowledge import centres, headers, splitting, tokens, wording
 from app.knowledge.language import language_of
 from app.knowledge.reading import Reading, blocks_from
-from app.knowledge.tables import ApprovedAnswer, ApprovedQuestion, Document, DocumentStatus, EmbeddingState, Passage
+from app.knowledge.tables import Document, DocumentStatus, EmbeddingState, Passage
 from app.people.callers import Caller
 from app.people.tables import Community
 from app.queue import Job, Lane, send_after_commit
@@ -37,10 +37,11 @@ class EmbedderMismatch(Conflict):
 
     code = "embedder_mismatch"
 
-    def __init__(self, stored: str, wanted: str) -> None:
+    def __init__(self, stored: str, wanted: str, *, slug: str | None) -> None:
+        command = f"linli knowledge reembed --community {slug or 'SHORT_NAME'}"
         super().__init__(
-            f"The documents were embedded by {stored}, now {wanted} is set. Run: linli knowledge reembed",
-            f"文档由 {stored} 向量化，当前设置为 {wanted}。请运行：linli knowledge reembed",
+            f"The documents were embedded by {stored}, now {wanted} is set. Run: {command}",
+            f"文档由 {stored} 向量化，当前设置为 {wanted}。请运行：{command}",
             stored=stored,
             wanted=wanted,
         )
@@ -135,11 +136,11 @@ async def ingest(runtime: Runtime, tenant: Tenant, document_id: UUID) -> None:
         if document is None or document.status is not DocumentStatus.WAITING:
             return
         rows = await session.scalar(select(Document.blocks).where(Document.id == document_id))
-        stored = await session.scalar(select(EmbeddingState.embedder).limit(1))
+        mismatch = await find_mismatch(session, document.community_id, embedder_key(runtime.embedder))
     embedder = runtime.embedder
-    if stored is not None and stored != embedder_key(embedder):
-        await _fail(runtime, tenant, document_id, EmbedderMismatch.code)
-        raise EmbedderMismatch(stored, embedder_key(embedder))
+    if mismatch is not None:
+        await _fail(runtime, tenant, document_id, mismatch.code)
+        raise mismatch
     pieces = splitting.split(blocks_from(rows or []), width_max=runtime.settings.passage_chars_max)
     if not 0 < len(pieces) <= runtime.settings.document_passages_max:
         await _fail(runtime, tenant, document_id, "document_too_long" if pieces else "document_empty")
@@ -154,6 +155,16 @@ async def ingest(runtime: Runtime, tenant: Tenant, document_id: UUID) -> None:
             await _report(runtime, tenant, document_id, len(pieces), start + len(part))
     async with runtime.transaction(tenant) as session:
         await _store(session, embedder, document_id, pieces, vectors, now=runtime.clock())
+
+
+async def find_mismatch(session: AsyncSession, community_id: UUID, wanted: str) -> EmbedderMismatch | None:
+    """The error to raise when the community's vectors are of another embedder than `wanted`."""
+    other = (EmbeddingState.community_id == community_id) & (EmbeddingState.embedder != wanted)
+    stored = await session.scalar(select(EmbeddingState.embedder).where(other).limit(1))
+    if stored is None:
+        return None
+    slug = await session.scalar(select(Community.slug).where(Community.id == community_id))
+    return EmbedderMismatch(stored, wanted, slug=slug)
 
 
 def embedder_key(embedder: Embedder) -> str:
@@ -196,6 +207,9 @@ async def _store(
     document = await session.scalar(select(Document).where(Document.id == document_id).with_for_update())
     if document is None or document.status is not DocumentStatus.WAITING:
         return  # deleted, or stored by another delivery of the job
+    if mismatch := await find_mismatch(session, document.community_id, embedder_key(embedder)):
+        # Everything is being embedded anew by another embedder; the document still waits for that.
+        raise mismatch
     rows = [vector for part in vectors for vector in part]
     await session.execute(delete(Passage).where(Passage.document_id == document_id))
     await _settle_replacement(session, document)
@@ -287,30 +301,3 @@ async def update_centres(session: AsyncSession, community_id: UUID, embedder: Em
     values = {"community_id": community_id, "embedder": embedder_key(embedder), "width": embedder.width}
     await session.execute(CENTRES, values)
     await session.execute(EMPTY_CENTRES, {"community_id": community_id})
-
-
-async def reembed(runtime: Runtime, tenant: Tenant) -> int:
-    """Send every document through the embedder again, after another one was set. The number of documents."""
-    async with runtime.transaction(tenant) as session:
-        for rows in (EmbeddingState, Passage, ApprovedQuestion):
-            await session.execute(delete(rows).where(rows.community_id == tenant.community_id))
-        again = update(Document).where(Document.community_id == tenant.community_id)
-        again = again.values(
-            status=DocumentStatus.WAITING, error=None, passages_done=0, replaced_at=None, replaced_by=None
-        )  # fmt: skip
-        ids = (await session.scalars(again.returning(Document.id))).all()
-        kept = await session.execute(select(ApprovedAnswer.id, ApprovedAnswer.questions))
-        questions = [(row.id, wanted) for row in kept for wanted in row.questions]
-    vectors = await runtime.embedder.embed_queries([wanted for _, wanted in questions])
-    assert tenant.community_id is not None
-    async with runtime.transaction(tenant) as session:
-        for (answer_id, wanted), vector in zip(questions, vectors, strict=True):
-            session.add(
-                ApprovedQuestion(
-                    community_id=tenant.community_id, answer_id=answer_id, text=wanted,
-                    embedder=embedder_key(runtime.embedder), embedding=vector,
-                )
-            )  # fmt: skip
-        for document_id in ids:
-            send_after_commit(session, job_of(document_id, tenant.community_id))
-    return len(ids)

@@ -32,7 +32,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.knowledge import centres, scoring, tokens, wording
 from app.knowledge.documents import visible_to
-from app.knowledge.ingest import EmbedderMismatch, embedder_key, section_path
+from app.knowledge.ingest import embedder_key, find_mismatch, section_path
 from app.knowledge.language import Language, language_of
 from app.knowledge.scoring import Near, Scores
 from app.knowledge.tables import Document, EmbeddingState, Passage
@@ -133,9 +133,10 @@ async def _states(
         select(EmbeddingState, wide, on).where(EmbeddingState.community_id == caller.community_id)
     )
     states = {row.EmbeddingState.language: row.EmbeddingState for row in rows}
-    for state in states.values():
-        if state.embedder != question.embedder:
-            raise EmbedderMismatch(state.embedder, question.embedder)
+    if any(state.embedder != question.embedder for state in states.values()) and (
+        mismatch := await find_mismatch(session, caller.community_id, question.embedder)
+    ):
+        raise mismatch
     return states
 
 

@@ -243,36 +243,3 @@ async def test_the_sweeper_sends_what_redis_forgot(runtime, make, upload, run_jo
     clock.now += timedelta(minutes=5)
     await sweep_waiting_documents(runtime)
     assert await run_jobs() >= 1
-
-
-async def test_another_embedder_is_refused_until_everything_is_embedded_again(runtime, client, make, ask, run_jobs):
-    import dataclasses
-
-    from app.knowledge import ingest
-
-    await make.document("公告", "# 公告\n\n今日无事。")
-    resident, home = await make.resident(), await make.home()
-    other = Renamed(runtime.embedder)
-    client._transport  # noqa: B018
-    app_runtime = dataclasses.replace(runtime, embedder=other)
-    async with runtime.transaction(home.tenant) as session:
-        from app.knowledge import search
-
-        question = await search.prepare(other, "今日有事吗")
-        caller = await make.caller(resident)
-        with pytest.raises(ingest.EmbedderMismatch, match="linli knowledge reembed"):
-            await search.search(session, caller, question, as_of=runtime.clock(), limit=1)
-    assert await ingest.reembed(app_runtime, home.tenant) == 1
-    for lease in await runtime.queue.take(8, wait_seconds=0):
-        await ingest.ingest(app_runtime, home.tenant, lease.job.row_id)
-    async with runtime.transaction(home.tenant) as session:
-        found = await search.search(session, caller, question, as_of=runtime.clock(), limit=1)
-    assert found.found[0].title == "公告"
-
-
-class Renamed:
-    """The same vectors under another name: for Linli, another model."""
-
-    def __init__(self, embedder):
-        self.name, self.width = "another-model", embedder.width
-        self.embed_passages, self.embed_queries = embedder.embed_passages, embedder.embed_queries
