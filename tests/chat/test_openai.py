@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import openai
 import pytest
@@ -31,7 +32,7 @@ async def door(client, make, working):
         yield door
 
 
-QUESTION = [{"role": "user", "content": "临时停车怎么收费？"}]
+QUESTION: list[Any] = [{"role": "user", "content": "临时停车怎么收费？"}]
 
 
 async def test_an_openai_client_streams_an_answer_with_its_source(door, engine):

@@ -1,6 +1,7 @@
 """A question from asking to its answer, with the engine scripted."""
 
 import asyncio
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -23,14 +24,17 @@ PARKING = """# 停车管理办法
 """
 
 
-async def ask(client, person: Person, text: str, **body) -> dict:
+async def ask(client, person: Person, text: str, **body) -> dict[str, Any]:
     response = await client.post("/api/v1/me/turns", as_=person, json={"text": text, **body})
     assert response.status_code == 202, response.text
-    return response.json()
+    turn: dict[str, Any] = response.json()
+    return turn
 
 
-async def finished(client, person: Person, turn: dict) -> dict:
-    return (await client.get(f"/api/v1/turns/{turn['id']}", as_=person)).json()
+async def finished(client, person: Person, turn: dict[str, Any]) -> dict[str, Any]:
+    response = await client.get(f"/api/v1/turns/{turn['id']}", as_=person)
+    now: dict[str, Any] = response.json()
+    return now
 
 
 @pytest.fixture
