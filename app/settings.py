@@ -30,6 +30,9 @@ class Settings(BaseSettings):
     web_host: str = Field("127.0.0.1", description="Address the web process listens on.")
     web_port: int = Field(8080, description="Port the web process listens on.")
     public_url: str = Field("", description="Address people see, for links and OIDC redirects; empty derives it.")
+    trusted_proxies: str = Field(
+        "", description="Addresses of your own proxies, by comma; X-Forwarded-For and -Proto of others is ignored."
+    )
     request_bytes_max: int = Field(1_000_000, description="Largest JSON body accepted.")
     requests_per_minute_max: int = Field(600, description="Requests of one caller a minute before 429.")
     sign_ins_per_minute_max: int = Field(10, description="Sign-in attempts for one login or address a minute.")
@@ -66,8 +69,8 @@ class Settings(BaseSettings):
     engine_api_key: SecretStr | None = Field(None, description="Bearer key of the engine, if it wants one.")
     engine_slots_max: int = Field(8, description="Requests a process runs at the engine at once; raise for a GPU.")
     engine_connect_seconds: float = Field(3, description="Longest wait for a connection to the engine.")
-    engine_first_token_seconds: float = Field(60, description="Longest wait for the first token of an answer.")
-    engine_between_tokens_seconds: float = Field(15, description="Longest pause between two tokens.")
+    engine_first_token_seconds: float = Field(90, description="Longest wait for the first token of an answer.")
+    engine_between_tokens_seconds: float = Field(30, description="Longest pause between two tokens.")
     engine_total_seconds: float = Field(180, description="Longest time for one answer.")
     engine_attempts_max: int = Field(2, description="Tries of one request; only before its first token came.")
     engine_state_seconds: float = Field(2, description="How long a look at the engine's state stays valid.")

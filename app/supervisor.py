@@ -24,6 +24,7 @@ from app.engine_process import NOT_PREPARED, STOP_SECONDS, Status, read_status, 
 from app.screen import Screen
 from app.settings import Settings
 from models.engine import State
+from models.environment import has_gpu
 
 ROOT = Path(__file__).resolve().parent.parent
 TICK_SECONDS = 0.2
@@ -33,6 +34,8 @@ WEB_START_SECONDS = 180
 STEADY_SECONDS = 60
 """A process that ran this long was well: its next crash counts as the first again."""
 ENGINE_RESTARTS_MAX = 5
+CPU_ENGINE_SLOTS = 4
+"""More prompts at once only make all of them wait: a CPU reads a few hundred tokens a second in all."""
 
 
 class Interrupted(BaseException):
@@ -161,6 +164,8 @@ class Supervisor:
             values["LINLI_REDIS_URL"] = own.redis_url
         if self._has_own_engine():
             values["LINLI_ENGINE_URL"] = f"http://127.0.0.1:{embedded.keep_port(self.folder, 'engine')}/v1"
+            if not has_gpu() and "engine_slots_max" not in config.model_fields_set:
+                values["LINLI_ENGINE_SLOTS_MAX"] = str(CPU_ENGINE_SLOTS)
         values["LINLI_WEB_PORT"] = str(self._web_port())
         # Other commands in another terminal find us by this file.
         shared = {**values, "LINLI_DATABASE_OWNER_URL": self.owner_url}

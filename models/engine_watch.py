@@ -109,6 +109,10 @@ class EngineWatch:
         """A token came: the engine generates."""
         self._alive_at = time.monotonic()
 
+    def alive_within(self, seconds: float) -> bool:
+        """Whether some answer got a token that lately."""
+        return time.monotonic() - self._alive_at < seconds
+
     def forget(self) -> None:
         """A request failed: the next look is a fresh one, and another server may be listening by then."""
         self._seen_at = 0.0

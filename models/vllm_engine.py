@@ -70,6 +70,10 @@ class EngineUnreached(EngineFailed):
     """Nothing was answered yet, so trying again cannot show anything twice."""
 
 
+class EngineSilent(EngineFailed):
+    """No token came in time: the engine hangs, or it has more to do than it can."""
+
+
 class EngineRefused(EngineFailed):
     """The engine understood the request and will not do it (4xx): our mistake, so the breaker stays shut."""
 
@@ -137,6 +141,11 @@ class VllmEngine:
             self._breaker.succeeded()
             raise
         except EngineFailed as error:
+            if isinstance(error, EngineSilent) and self._watch.alive_within(
+                self._settings.engine_between_tokens_seconds
+            ):
+                # Others get their tokens: it is slow for this one, and sending nobody would help nobody.
+                raise
             self._breaker.failed(str(error))
             self._watch.forget()
             raise
@@ -228,7 +237,7 @@ class VllmEngine:
             async with asyncio.timeout(_left(min(first_by, ends_at))):
                 response = await self._http.send(request, stream=True)
         except TimeoutError as error:
-            raise EngineFailed("The engine is silent: no first token in time.") from error
+            raise EngineSilent("The engine is silent: no first token in time.") from error
         except httpx.HTTPError as error:
             raise EngineUnreached(f"The engine cannot be reached: {error!r}") from error
         try:
@@ -319,7 +328,7 @@ async def _texts(answer: Answer, events: AsyncGenerator[Pulse, None]) -> AsyncGe
 def _broken(error: Exception, tokens: int) -> EngineFailed:
     """What a failed read means: silence, or a broken connection that may be tried again while nothing was shown."""
     if isinstance(error, TimeoutError):
-        return EngineFailed(f"The engine is silent: no {'next' if tokens else 'first'} token in time.")
+        return EngineSilent(f"The engine is silent: no {'next' if tokens else 'first'} token in time.")
     kind = EngineFailed if tokens else EngineUnreached
     return kind(f"The connection to the engine broke: {error!r}")
 
