@@ -41,6 +41,7 @@ def web() -> None:
         # Requests are logged by our own middleware, with their ids and without their texts.
         access_log=False,
         log_config=None,
+        # main.py looks at them, where LINLI_TRUSTED_PROXIES names who may send them.
         proxy_headers=False,
         server_header=False,
         timeout_graceful_shutdown=max(1, int(config.shutdown_seconds)),

@@ -115,6 +115,8 @@ def open_database(url: str, settings: Settings) -> tuple[AsyncEngine, async_sess
         pool_timeout=settings.database_statement_seconds,
         pool_pre_ping=False,
         pool_recycle=1800,
+        # Errors are logged with their statement; its values may be a question, a secret's hash or a whole file.
+        hide_parameters=True,
         connect_args={
             "connection_class": TenantConnection,
             "timeout": 5,

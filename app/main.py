@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import APIRouter, Depends, FastAPI
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from app import logs, settings
 from app.chat import openai_api
@@ -52,6 +53,9 @@ def create_app(runtime: Runtime | None = None) -> FastAPI:
     # The one added last is outermost.
     app.add_middleware(RequestBodyLimitMiddleware, max_body_size=config.request_bytes_max)
     app.add_middleware(RequestContext)
+    if config.trusted_proxies:
+        # Limits count by address: behind a proxy all residents would share its one.
+        app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=config.trusted_proxies)
     api = APIRouter(prefix="/api/v1", responses=problems.PROBLEMS, dependencies=[Depends(limit_requests)])
     for router in (people, knowledge, chat):
         api.include_router(router)

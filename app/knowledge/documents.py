@@ -58,10 +58,10 @@ async def get_document(session: AsyncSession, caller: Caller, document_id: UUID,
     return document
 
 
-async def list_passages(session: AsyncSession, caller: Caller, document: Document) -> list[Passage]:
-    """All passages of a document that `get_document` gave, in order."""
+def passages_of(caller: Caller, document: Document) -> Select[Passage]:
+    """The passages of a document that `get_document` gave. Their ids are in their order."""
     ours = (Passage.community_id == caller.community_id) & (Passage.document_id == document.id)
-    return list((await session.scalars(select(Passage).where(ours).order_by(Passage.ordinal))).all())
+    return select(Passage).where(ours)
 
 
 async def delete_document(session: AsyncSession, caller: Caller, document: Document, embedder: Embedder) -> None:

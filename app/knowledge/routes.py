@@ -13,13 +13,12 @@ from app.knowledge.schemas import (
     DocumentOut,
     FoundOut,
     PassageOut,
-    PassagesOut,
     QuoteOut,
     ScoresOut,
     SearchIn,
     SearchOut,
 )
-from app.knowledge.tables import Document
+from app.knowledge.tables import Document, Passage
 from app.people.callers import Caller, ScopeMissing, SessionDep, require_in_community
 from app.rest.idempotency import Once
 from app.rest.pages import Page, PageQuery, fetch_page, page_query
@@ -104,11 +103,14 @@ async def delete_document(runtime: RuntimeDep, document_id: UUID, caller: Writer
 
 
 @router.get("/documents/{document_id}/passages")
-async def get_passages(runtime: RuntimeDep, document_id: UUID, caller: Reader, session: SessionDep) -> PassagesOut:
+async def get_passages(
+    runtime: RuntimeDep, document_id: UUID, caller: Reader, session: SessionDep, page: PageDep
+) -> Page[PassageOut]:
     """What is searched and cited of a document, in order."""
     document = await documents.get_document(session, caller, document_id, as_of=runtime.clock())
-    rows = await documents.list_passages(session, caller, document)
-    return PassagesOut(items=[PassageOut.model_validate(row) for row in rows])
+    statement = documents.passages_of(caller, document)
+    rows, cursor = await fetch_page(session, statement, id_column=Passage.id, query=page)
+    return Page(items=[PassageOut.model_validate(row) for row in rows], next_cursor=cursor)
 
 
 @router.post("/search")

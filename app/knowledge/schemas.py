@@ -51,10 +51,6 @@ class PassageOut(FromRow):
     language: Language
 
 
-class PassagesOut(BaseModel):
-    items: list[PassageOut]
-
-
 class SearchIn(BaseModel):
     model_config = ConfigDict(extra="forbid")
 

@@ -25,7 +25,9 @@ def known_timezone(name: str) -> str:
     return name
 
 
-Timezone = Annotated[str, AfterValidator(known_timezone), Field(examples=["Asia/Shanghai"])]
+Timezone = Annotated[
+    str, StringConstraints(max_length=100), AfterValidator(known_timezone), Field(examples=["Asia/Shanghai"])
+]
 
 
 class Body(BaseModel):
@@ -273,7 +275,9 @@ class StaffOut(BaseModel):
 
 class ApiKeyIn(Body):
     name: Name
-    scopes: list[str] = Field(min_length=1, max_length=50, examples=[["chat:write", "knowledge:read"]])
+    scopes: list[Annotated[str, StringConstraints(max_length=100)]] = Field(
+        min_length=1, max_length=50, examples=[["chat:write", "knowledge:read"]]
+    )
     expires_at: AwareDatetime | None = None
 
 

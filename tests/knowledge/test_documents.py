@@ -56,6 +56,20 @@ async def test_an_uploaded_document_is_found_once_its_job_ran(client, make, uplo
     assert [row["id"] for row in listed["items"]] == [shown["id"]]
 
 
+async def test_a_long_document_is_read_page_by_page_in_its_order(client, make):
+    rules = "\n\n".join(f"## 第{number}条\n\n第{number}条的内容。" for number in range(1, 8))
+    document_id = await make.document("管理规约", f"# 管理规约\n\n{rules}")
+    staff, cursor = await make.staff(), None
+    seen: list[int] = []
+    while cursor or not seen:
+        url = f"{(await make.home()).url}/documents/{document_id}/passages?limit=3"
+        page = (await client.get(url + (f"&cursor={cursor}" if cursor else ""), as_=staff)).json()
+        assert len(page["items"]) <= 3
+        seen += [passage["ordinal"] for passage in page["items"]]
+        cursor = page["next_cursor"]
+    assert seen == list(range(7))
+
+
 async def test_the_same_content_twice_changes_nothing_and_a_newer_one_takes_its_place(make, upload, ask, run_jobs):
     resident = await make.resident()
     first = (await upload("parking.md", PARKING.format(price=4))).json()

@@ -94,6 +94,7 @@ async def test_nobody_makes_a_key_that_can_do_more_than_they(client: Client, mak
         ({"name": "n", "scopes": ["everything"]}, "scopes_unknown"),
         ({"name": "n", "scopes": []}, "request_invalid"),
         ({"name": " ", "scopes": ["me:read"]}, "request_invalid"),
+        ({"name": "n", "scopes": ["x" * 500_000]}, "request_invalid"),
         ({"name": "n", "scopes": ["me:read"], "expires_at": "2020-01-01T00:00:00Z"}, "expires_in_the_past"),
         ({"name": "n", "scopes": ["me:read"], "expires_at": "2030-01-01T00:00:00"}, "request_invalid"),
         ({"name": "n", "scopes": ["me:read"], "secret": "mine"}, "request_invalid"),

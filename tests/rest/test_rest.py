@@ -1,10 +1,14 @@
 """What every endpoint shares."""
 
 import asyncio
+import dataclasses
 
 import httpx
 import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
+from app.main import create_app
 from models.engine import State
 
 
@@ -88,8 +92,6 @@ async def test_metrics_count_by_route_and_not_by_id(client, make):
 
 
 async def test_too_many_requests_are_told_when_to_come_back(client, web, make, runtime, settings):
-    import dataclasses
-
     resident = await make.resident()
     _, app = web
     app.state.runtime = dataclasses.replace(
@@ -120,3 +122,28 @@ async def test_without_a_token_nothing_is_told(web):
         assert refused.status_code == 401
         assert refused.json()["code"] == "token_invalid"
         assert refused.headers["www-authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize(("trusted", "statuses"), [("10.0.0.1", [401, 401, 401]), ("", [401, 429, 429])])
+async def test_people_behind_ones_own_proxy_are_told_apart(runtime, trusted, statuses):
+    changes = {"trusted_proxies": trusted, "sign_ins_per_minute_max": 1}
+    app = create_app(dataclasses.replace(runtime, settings=runtime.settings.model_copy(update=changes)))
+    proxy = httpx.ASGITransport(app, client=("10.0.0.1", 1))
+    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=proxy, base_url="http://linli") as client:
+        answers = [
+            await client.post(
+                "/api/v1/auth/sign-in",
+                json={"community": "nowhere", "login": f"resident-{number}", "password": "wrong"},
+                headers={"X-Forwarded-For": f"203.0.113.{number}"},
+            )
+            for number in range(3)
+        ]
+    assert [answer.status_code for answer in answers] == statuses
+
+
+async def test_an_error_of_the_database_tells_the_log_no_values(runtime):
+    with pytest.raises(DBAPIError) as failed:
+        async with runtime.transaction(None) as session:
+            await session.execute(text("SELECT 1 / 0 WHERE CAST(:secret AS text) <> ''"), {"secret": "hunter2"})
+    assert "division by zero" in str(failed.value)
+    assert "hunter2" not in str(failed.value)
