@@ -128,6 +128,11 @@ class Settings(BaseSettings):
     history_turns_max: int = Field(6, description="Earlier turns shown to the model at most.")
     history_tokens_max: int = Field(800, description="Estimated tokens of history shown to the model at most.")
     answer_tokens_max: int = Field(400, description="Tokens of an answer at most.")
+    unsure_score_min: float = Field(
+        0.3, description="From this score on, a ready engine is asked whether the passages answer; below, they do not."
+    )
+    unsure_score_max: float = Field(0.9, description="From this score on, the passages answer without asking.")
+    unsure_share_min: float = Field(0.65, description="How sure the engine must be that they answer.")
     passages_per_answer_max: int = Field(4, description="Passages shown to the model at most.")
     quotes_per_answer_max: int = Field(3, description="Quotes shown to the resident at once at most.")
 

@@ -1,7 +1,7 @@
 """What Linli asks of a language model server. Implementations: `vllm_engine`, `scripted_engine`."""
 
 from collections.abc import AsyncGenerator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -61,22 +61,26 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """A piece of a running answer. `usage` comes with the last one."""
+    """A piece of a running answer. `usage` and, where choices were given, `shares` come with the last one."""
 
     text: str = ""
     tool_calls: tuple[ToolCall, ...] = ()
     finish_reason: str | None = None
     usage: Usage | None = None
+    shares: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """A finished answer."""
+    """A finished answer. `shares`: how likely each of the request's choices was, summing to 1; empty when the server
+    does not say.
+    """
 
     text: str
     tool_calls: tuple[ToolCall, ...]
     finish_reason: str
     usage: Usage
+    shares: Mapping[str, float] = field(default_factory=dict)
 
 
 class State(StrEnum):

@@ -143,7 +143,8 @@ class ScriptedEngine:
                 yield Delta(token)
             await self._pace(answer, len(tokens))
             structured.check(request, answer.text)
-            yield Delta("", answer.tool_calls, answer.finish_reason, answer.counted(request))
+            shares = {answer.text: 1.0} if request.choices else {}
+            yield Delta("", answer.tool_calls, answer.finish_reason, answer.counted(request), shares)
         finally:
             self.running -= 1
 
@@ -174,4 +175,4 @@ class ScriptedEngine:
             async for delta in pieces:
                 text += delta.text
                 last = delta
-        return Completion(text, last.tool_calls, last.finish_reason or "", last.usage or Usage())
+        return Completion(text, last.tool_calls, last.finish_reason or "", last.usage or Usage(), last.shares)

@@ -36,11 +36,15 @@ class Events:
 
 
 class Answer:
-    """One answer as its events come in: `take` returns the new text; the rest is known when `finished`."""
+    """One answer as its events come in: `take` returns the new text; the rest is known when `finished`.
+
+    `first_token` has the log-probabilities of what the first token might have been, where they were asked for.
+    """
 
     def __init__(self) -> None:
         self.finish_reason: str | None = None
         self.usage = Usage()
+        self.first_token: dict[str, float] = {}
         self._calls: dict[int, dict[str, str]] = {}
         self._blank_chars = 0
 
@@ -72,6 +76,8 @@ class Answer:
             for call in calls:
                 self._add_call(call)
             self.finish_reason = choice.get("finish_reason") or self.finish_reason
+            if not self.first_token and (logprobs := choice.get("logprobs")):
+                self.first_token = {top["token"]: top["logprob"] for top in logprobs["content"][0]["top_logprobs"]}
             if text:
                 self._check_blank(text)
         except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:

@@ -1,6 +1,7 @@
 """What a request asks of the form of its answer, in the words of each kind of server, and the check afterwards."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,8 @@ import jsonschema
 from models.engine import EngineFailed, Request
 
 CHOICE = "choice"
+TOP_LOGPROBS = 20
+"""What vLLM gives at most unless it is told otherwise."""
 
 
 class BadAnswer(EngineFailed):
@@ -21,7 +24,11 @@ def fields(request: Request, *, vllm: bool) -> dict[str, Any]:
         return _response_format(request.json_schema)
     if request.choices is not None:
         if vllm:
-            return {"structured_outputs": {"choice": list(request.choices)}}
+            return {
+                "structured_outputs": {"choice": list(request.choices)},
+                "logprobs": True,
+                "top_logprobs": TOP_LOGPROBS,
+            }
         return _response_format(_choice_schema(request.choices))
     return {}
 
@@ -56,6 +63,21 @@ def check(request: Request, text: str) -> None:
             raise BadAnswer(f"The model's answer breaks the schema: {error.message[:200]}") from error
     if request.choices is not None and text not in request.choices:
         raise BadAnswer(f"The model chose {text[:80]!r}, which was not offered.")
+
+
+def shares(first_token: Mapping[str, float], choices: Sequence[str]) -> dict[str, float]:
+    """How likely each choice is, from the log-probabilities of the first token; empty when none of them begins one.
+
+    The choices must begin differently. A token counts for the choice that it begins.
+    """
+    weights = dict.fromkeys(choices, 0.0)
+    for token, logprob in first_token.items():
+        begun = token.strip()
+        for choice in choices:
+            if begun and choice.startswith(begun):
+                weights[choice] += math.exp(logprob)
+    whole = sum(weights.values())
+    return {choice: weight / whole for choice, weight in weights.items()} if whole else {}
 
 
 def _choice_schema(choices: Sequence[str]) -> dict[str, Any]:

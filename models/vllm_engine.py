@@ -156,13 +156,14 @@ class VllmEngine:
     async def _collect(self, request: Request) -> Completion:
         text: list[str] = []
         calls: tuple[ToolCall, ...] = ()
-        reason, usage = "", Usage()
+        reason, usage, shares = "", Usage(), dict[str, float]()
         async with aclosing(self.stream(request)) as pieces:
             async for delta in pieces:
                 text.append(delta.text)
                 calls += delta.tool_calls
                 reason, usage = delta.finish_reason or reason, delta.usage or usage
-        return Completion("".join(text), calls, reason, usage)
+                shares |= delta.shares
+        return Completion("".join(text), calls, reason, usage, shares)
 
     async def _with_retries(self, request: Request) -> AsyncGenerator[Delta, None]:
         attempts = max(1, self._settings.engine_attempts_max)
@@ -197,7 +198,8 @@ class VllmEngine:
             text = last = structured.unwrap(text)
         if formed:
             structured.check(request, text)
-        yield Delta(last, answer.tool_calls, answer.finish_reason, answer.usage)
+        shares = structured.shares(answer.first_token, request.choices) if request.choices else {}
+        yield Delta(last, answer.tool_calls, answer.finish_reason, answer.usage, shares)
 
     async def _events(self, body: dict[str, Any], ends_at: float) -> AsyncGenerator["Pulse", None]:
         """Payloads as they come. The consumer marks each that is a sign of progress; silence between marks is timed."""

@@ -58,6 +58,9 @@ def settings(services: Services, tmp_path_factory: pytest.TempPathFactory) -> Se
         redis_url=services.redis_url,
         secret_key=SecretStr("a secret of the tests, long enough to sign"),
         requests_per_minute_max=100_000,
+        # Most tests script the words of answers only; those of the judgement set this themselves.
+        unsure_score_min=0.6,
+        unsure_score_max=0.6,
         turns_per_minute_max=100_000,
     )
 

@@ -10,7 +10,7 @@ from contextlib import aclosing
 import structlog
 from prometheus_client import Counter
 
-from app.chat import prompt, router
+from app.chat import judging, prompt, router
 from app.chat.citing import cited
 from app.chat.claims import Claim, Draft
 from app.chat.evidence import Evidence, gather
@@ -46,22 +46,31 @@ async def write_answer(runtime: Runtime, claimed: Claim, draft: Draft, feed: Tur
         draft.citations = evidence.quotes
         await feed.publish("retrieved", {"quotes": evidence.quotes})
         await feed.text(draft.answer)
-    elif not evidence.answerable:
-        draft.quotes = []
-        await _say(claimed, draft, feed, Text.NOT_FOUND)
     else:
         engine = await runtime.engine.state()
         draft.trace["engine"] = {"state": engine.state, "detail": engine.detail}
-        await feed.publish("retrieved", {"quotes": evidence.quotes, "engine": draft.trace["engine"]})
-        feed.watch.mark("quotes")
-        await _word(runtime, claimed, draft, feed, evidence, engine.state)
+        if evidence.answerable:
+            await feed.publish("retrieved", {"quotes": evidence.quotes, "engine": draft.trace["engine"]})
+            feed.watch.mark("quotes")
+        if await judging.answers(runtime, claimed, draft, evidence, engine.state):
+            if not evidence.answerable:
+                await feed.publish("retrieved", {"quotes": evidence.quotes, "engine": draft.trace["engine"]})
+                feed.watch.mark("quotes")
+            await _word(runtime, claimed, draft, feed, evidence, engine.state)
+        else:
+            draft.quotes = []
+            await _say(claimed, draft, feed, Text.NOT_FOUND, replaces=evidence.answerable)
 
 
-async def _say(claimed: Claim, draft: Draft, feed: TurnFeed, text: Text) -> None:
+async def _say(claimed: Claim, draft: Draft, feed: TurnFeed, text: Text, *, replaces: bool = False) -> None:
+    """A fixed text; where quotes were shown before it, it takes their place."""
     draft.mode = Mode.FIXED
     draft.trace["fixed"] = text
     draft.answer = say(text, claimed.turn.language)
-    await feed.text(draft.answer)
+    if replaces:
+        await feed.publish("replaced", {"text": draft.answer, "reason": "not_answered", "quotes": []})
+    else:
+        await feed.text(draft.answer)
 
 
 async def _word(
@@ -91,21 +100,12 @@ async def _stream(runtime: Runtime, claimed: Claim, draft: Draft, feed: TurnFeed
 
     A number is held back until it is whole and found in a passage, so a wrong one is not shown even for a moment.
     """
-    turn, settings = claimed.turn, runtime.settings
     request = Request(
-        messages=prompt.build(
-            community=claimed.community_name,
-            language=turn.language,
-            history=prompt.fit_history(
-                claimed.history, tokens_max=settings.history_tokens_max, turns_max=settings.history_turns_max
-            ),
-            sources=evidence.sources,
-            question=turn.question,
-        ),
-        max_tokens=settings.answer_tokens_max,
-        salt=str(turn.community_id),
+        messages=judging.messages(runtime.settings, claimed, evidence, prompt.ASK),
+        max_tokens=runtime.settings.answer_tokens_max,
+        salt=str(claimed.turn.community_id),
     )
-    checked = grounding.GroundedStream([source.text for source in evidence.sources])
+    checked = grounding.GroundedStream([f"{s.document} {s.section}\n{s.text}" for s in evidence.sources])
     async with feed.frames() as frames, aclosing(runtime.engine.stream(request)) as deltas:
         async for delta in deltas:
             feed.watch.mark("first_token")
@@ -119,23 +119,23 @@ async def _stream(runtime: Runtime, claimed: Claim, draft: Draft, feed: TurnFeed
         if not checked.ungrounded and (shown := checked.finish()):
             draft.answer += shown
             await frames.add(shown)
-    return _objection(claimed, draft, checked)
+    return _objection(claimed, draft, checked, instructions=request.messages[0].content)
 
 
-def _objection(claimed: Claim, draft: Draft, checked: grounding.GroundedStream) -> str | None:
+def _objection(claimed: Claim, draft: Draft, checked: grounding.GroundedStream, *, instructions: str) -> str | None:
+    """Why the model's words are worse than the quotes; None when they are not."""
     answer, question = draft.answer, claimed.turn.question
     if checked.ungrounded:
-        draft.trace["ungrounded"] = [str(item.text) for item in checked.ungrounded]
-        return "ungrounded"
-    if not answer.strip():
-        return "empty"
-    if grounding.says_not_found(answer):
-        return "model_refused"
-    if grounding.echoes_question(answer, question):
-        return "echo"
-    if grounding.wrong_language(answer, claimed.turn.language):
-        return "wrong_language"
-    return None
+        draft.trace["ungrounded"] = {"facts": [item.text for item in checked.ungrounded], "answer": checked.answer}
+    objections = {
+        "ungrounded": bool(checked.ungrounded),
+        "empty": not answer.strip(),
+        "model_refused": grounding.says_not_found(answer),
+        "instructions": grounding.repeats(answer, instructions),
+        "echo": grounding.echoes_question(answer, question),
+        "wrong_language": grounding.wrong_language(answer, claimed.turn.language),
+    }
+    return next((reason for reason, holds in objections.items() if holds), None)
 
 
 async def _quote(claimed: Claim, draft: Draft, feed: TurnFeed, *, reason: str) -> None:

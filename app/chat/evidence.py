@@ -1,6 +1,7 @@
 """What the community's documents hold on a question, and whether that answers it. Decided before any model is asked."""
 
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 from typing import Any
 
 from app.chat import router
@@ -14,10 +15,22 @@ from app.knowledge.search import Found
 from app.runtime import Runtime
 
 
+class Verdict(StrEnum):
+    """What the search alone says: the passages answer, they do not, or a reader should look."""
+
+    ANSWERED = "answered"
+    UNSURE = "unsure"
+    SILENT = "silent"
+
+
 @dataclass(frozen=True)
 class Evidence:
-    """`quotes` as they are shown, `sources` as the model and the numbers check see them, best first."""
+    """`quotes` as they are shown, `sources` as the model and the numbers check see them, best first.
 
+    `answerable` decides where no reader can be asked.
+    """
+
+    verdict: Verdict
     answerable: bool
     approved: Hit | None
     quotes: list[dict[str, Any]]
@@ -36,7 +49,7 @@ async def gather(runtime: Runtime, claimed: Claim, draft: Draft, watch: Stopwatc
         if hit is not None:
             await answers.count_hit(session, claimed.caller, hit.answer_id)
             draft.trace["approved"] = {"answer_id": str(hit.answer_id), "similarity": round(hit.similarity, 3)}
-            return Evidence(True, hit, _approved_quote(hit, claimed.turn.language), [])
+            return Evidence(Verdict.ANSWERED, True, hit, _approved_quote(hit, claimed.turn.language), [])
         results = await search.search(
             session, claimed.caller, question, as_of=now, limit=settings.passages_per_answer_max
         )
@@ -48,7 +61,11 @@ async def gather(runtime: Runtime, claimed: Claim, draft: Draft, watch: Stopwatc
         "evidence": {"score": round(judged.score, 3), **{k: round(v, 3) for k, v in judged.features.items()}},
     }
     chosen = quotes.choose(results, limit=settings.quotes_per_answer_max)
+    verdict = Verdict.SILENT if judged.score < settings.unsure_score_min else Verdict.UNSURE
+    if judged.score >= settings.unsure_score_max:
+        verdict = Verdict.ANSWERED
     return Evidence(
+        verdict,
         judged.answers(settings.answerable_score_min),
         None,
         [_shown(n, quote) for n, quote in enumerate(chosen, 1)],

@@ -4,7 +4,7 @@ Pure. Retrieved text goes in as data between marks, and nothing here asks the mo
 that was decided before, and a small model that is asked refuses nearly everything.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from models.engine import Message
@@ -23,6 +23,13 @@ ASK = {
     "zh": "资料：\n{passages}\n\n住户的问题：{question}\n请用中文回答。",
     "en": "Documents:\n{passages}\n\nResident's question: {question}\nAnswer in English.",
 }
+JUDGE = {
+    "zh": "资料：\n{passages}\n\n住户的问题：{question}\n先判断：资料里有这个问题的具体答案吗？只回答“有”或“没有”。",
+    "en": "Documents:\n{passages}\n\nResident's question: {question}\n"
+    "First decide: do the documents state the specific fact that is asked for? Reply only yes or no.",
+}
+YES_NO = {"zh": ("有", "没有"), "en": ("yes", "no")}
+"""The words of the judgement, yes first. They begin differently, so that the first token decides."""
 PASSAGE_CHARS_MAX = 700
 
 
@@ -36,9 +43,17 @@ class Source:
 
 
 def build(
-    *, community: str, language: str, history: Sequence[dict[str, str]], sources: Sequence[Source], question: str
+    *,
+    community: str,
+    language: str,
+    history: Sequence[dict[str, str]],
+    sources: Sequence[Source],
+    question: str,
+    last: Mapping[str, str] = ASK,
 ) -> tuple[Message, ...]:
-    """The messages of one answer."""
+    """The messages of one answer, or with `last=JUDGE` of the judgement before it: they differ in the last line only,
+    so the engine reads the passages once.
+    """
     passages = "\n\n".join(
         f"[{n}]《{source.document}》{source.section}\n{source.text[:PASSAGE_CHARS_MAX]}"
         for n, source in enumerate(sources, 1)
@@ -46,7 +61,7 @@ def build(
     return (
         Message("system", SYSTEM[language].format(community=community)),
         *(Message(m["role"], m["content"]) for m in history),
-        Message("user", ASK[language].format(passages=passages, question=question)),
+        Message("user", last[language].format(passages=passages, question=question)),
     )
 
 

@@ -1,6 +1,7 @@
 """A question from asking to its answer, with the engine scripted."""
 
 import asyncio
+import dataclasses
 from typing import Any
 from uuid import uuid4
 
@@ -103,6 +104,48 @@ async def test_what_no_document_says_gets_the_fixed_answer_and_no_engine(client,
     assert answered["answer"].startswith("现有资料里没有找到")
     assert answered["quotes"] == []
     assert engine.requests == []
+
+
+@pytest.fixture
+def unsure(web, runtime):
+    """Every question is one that the search alone is not sure of."""
+    settings = runtime.settings.model_copy(update={"unsure_score_min": 0.0, "unsure_score_max": 1.1})
+    web[1].state.runtime = dataclasses.replace(runtime, settings=settings)
+    return web[1].state.runtime
+
+
+async def deliver(runtime) -> None:
+    for lease in await runtime.queue.take(8, wait_seconds=0):
+        await HANDLERS[lease.job.name](runtime, lease)
+        await runtime.queue.finish(lease)
+
+
+async def test_a_reader_who_finds_no_answer_takes_the_quotes_back(client, resident, engine, unsure):
+    engine.follow(["没有"])
+    turn = await ask(client, resident, "临时停车怎么收费？")
+    await deliver(unsure)
+    events = await read_all(client, turn["events_url"], as_=resident)
+    assert {"retrieved", "replaced"} <= {event.name for event in events}
+    answered = await finished(client, resident, turn)
+    assert (answered["mode"], answered["quotes"]) == ("fixed", [])
+    assert text_of(events) == answered["answer"]
+
+
+async def test_a_reader_who_finds_the_answer_lets_it_be_worded(client, resident, engine, unsure):
+    engine.follow(["有", "每小时5元。"])
+    turn = await ask(client, resident, "临时停车怎么收费？")
+    await deliver(unsure)
+    assert (await finished(client, resident, turn))["answer"] == "每小时5元。"
+    judgement, answer = engine.requests
+    assert judgement.choices == ("有", "没有")
+    assert judgement.messages[:-1] == answer.messages[:-1]
+
+
+async def test_without_a_reader_the_search_decides(client, resident, engine, unsure):
+    engine.follow([Scripted("有", fail_at=0), "每小时5元。"])
+    turn = await ask(client, resident, "临时停车怎么收费？")
+    await deliver(unsure)
+    assert (await finished(client, resident, turn))["mode"] in ("model", "quotes")
 
 
 async def test_with_the_engine_off_the_passages_are_quoted_and_it_says_so(client, resident, engine, run_jobs):

@@ -66,6 +66,16 @@ async def test_answer_is_one_of_the_choices(subject):
     assert "".join(delta.text for delta in deltas) in choices
 
 
+async def test_the_shares_of_the_choices_are_told_or_left_out(subject):
+    completion = await subject.engine.complete(ask("1+1=2，对吗？只回答“对”或“错”。", choices=("对", "错")))
+    if completion.shares:
+        assert set(completion.shares) == {"对", "错"}
+        assert sum(completion.shares.values()) == pytest.approx(1.0)
+        assert completion.shares[completion.text] >= 0.5
+    else:
+        assert subject.kind != "client_on_real_vllm", "vLLM says how likely each choice was"
+
+
 async def test_priority_and_salt_are_accepted(subject):
     completion = await subject.engine.complete(ask("你好", priority=5, salt="community-1", max_tokens=4))
     assert completion.finish_reason in ("stop", "length")
@@ -86,7 +96,7 @@ async def test_a_left_stream_stops_the_generation(subject):
         assert subject.running() == 1
     left_at = time.monotonic()
     while subject.running() > 0:
-        assert time.monotonic() - left_at < 2, "still running 2 s after the stream was closed"
+        assert time.monotonic() - left_at < 5, "still running 5 s after the stream was closed"
         await asyncio.sleep(0.05)
     assert (await subject.engine.state()).slots > 0
 
@@ -101,7 +111,7 @@ async def test_a_cancelled_task_stops_the_generation(subject):
         await task
     left_at = time.monotonic()
     while subject.running() > 0:
-        assert time.monotonic() - left_at < 2
+        assert time.monotonic() - left_at < 5
         await asyncio.sleep(0.05)
 
 
