@@ -174,7 +174,7 @@ async def test_a_quiet_follower_is_woken_to_look_around(feed: Feed, redis: Redis
             assert await anext(events) == Event(first_id, IDLE, {})
         await redis.flushall()
         with pytest.raises(FeedGone):
-            await asyncio.wait_for(anext(events), 2)
+            await asyncio.wait_for(anext(events), 10)
 
 
 async def test_a_publication_sent_again_is_not_doubled(feed: Feed, redis: Redis):
@@ -207,9 +207,7 @@ async def test_a_follower_that_does_not_read_is_cut_and_loses_nothing_by_coming_
     second = asyncio.ensure_future(anext(events))
     ids = [await feed.publish(turn_id, "token", {"text": "x", "at": n}) for n in range(50)]
     assert (await second).id == ids[0]
-    started = time.perf_counter()
-    await asyncio.wait_for(cut.wait(), 2)
-    assert time.perf_counter() - started < 1
+    await asyncio.wait_for(cut.wait(), 10)
     [follower] = next(iter(feed._hub._followers.values()))
     assert len(follower._buffer) == 0
     with pytest.raises(FollowerTooSlow):
@@ -355,7 +353,7 @@ class TestTokenFrames:
                     for _ in range(20):
                         await frames.add("b")
                         await asyncio.sleep(0.02)
-                    assert time.perf_counter() - started < 0.8
+                    assert time.perf_counter() - started < 3, "20 frames at 0.2 seconds each would be 4"
                     valkey.start()
                     await asyncio.sleep(1.5)
                     await frames.add("c")

@@ -55,6 +55,10 @@ async def until(condition: Callable[[], bool | Awaitable[bool]], *, seconds: flo
             await asyncio.sleep(0.01)
 
 
+async def leased(queue: Queue) -> bool:
+    return (await queue.stats()).leased == 1
+
+
 async def empty(queue: Queue) -> bool:
     stats = await queue.stats()
     return stats.waiting == 0 and stats.leased == 0
@@ -66,6 +70,22 @@ def a_job(name: str = "tests.work", **details: Any) -> Job:
 
 def count(outcome: str, name: str = "tests.work") -> float:
     return prometheus_client.REGISTRY.get_sample_value("linli_jobs_total", {"job": name, "outcome": outcome}) or 0
+
+
+def endless_job() -> tuple[asyncio.Event, list[str]]:
+    """A job that runs until it is stopped: whether it started, and why it was stopped."""
+    started, why = asyncio.Event(), list[str]()
+
+    @job("tests.work")
+    async def work(runtime: Runtime, lease: Lease) -> None:
+        started.set()
+        try:
+            await asyncio.sleep(30)
+        except asyncio.CancelledError as stopped:
+            why.append(stopped.args[0])
+            raise
+
+    return started, why
 
 
 async def test_jobs_run_side_by_side_up_to_the_slots(redis: Redis, redis_url: str):
@@ -80,14 +100,13 @@ async def test_jobs_run_side_by_side_up_to_the_slots(redis: Redis, redis_url: st
         running -= 1
         done += 1
 
-    before, started = count("done"), time.perf_counter()
+    before = count("done")
     async with working(redis_url, worker_slots_max=5) as runtime:
         for _ in range(20):
             await runtime.queue.send(a_job())
         await until(lambda: done == 20)
         await until(lambda: empty(runtime.queue))
     assert most == 5
-    assert time.perf_counter() - started < 2
     assert count("done") - before == 20
 
 
@@ -155,18 +174,8 @@ async def test_a_failing_job_is_tried_again_and_then_shown_to_operators(redis: R
 
 
 async def test_stop_reaches_a_running_job_at_once(redis: Redis, redis_url: str):
-    started, why = asyncio.Event(), []
-
-    @job("tests.work")
-    async def work(runtime: Runtime, lease: Lease) -> None:
-        started.set()
-        try:
-            await asyncio.sleep(30)
-        except asyncio.CancelledError as stopped:
-            why.append(stopped.args[0])
-            raise
-
-    async with working(redis_url, lease_seconds=6) as runtime:
+    started, why = endless_job()
+    async with working(redis_url, lease_seconds=24) as runtime:
         await asyncio.sleep(0.1)
         running = a_job()
         await runtime.queue.send(running)
@@ -174,7 +183,7 @@ async def test_stop_reaches_a_running_job_at_once(redis: Redis, redis_url: str):
         before = time.perf_counter()
         await runtime.queue.cancel(running.name, running.row_id)
         await until(lambda: empty(runtime.queue))
-        assert time.perf_counter() - before < 0.5
+        assert time.perf_counter() - before < 3, "long before the next renewal"
     assert why == ["cancelled"]
 
 
@@ -192,7 +201,7 @@ async def test_stop_is_found_at_the_next_renewal_when_it_was_not_heard(redis: Re
         await started.wait()
         # What `cancel` writes, without telling anybody.
         await redis.hset(f"linli:queue:{{0}}:job:{running.name}:{running.row_id}", "cancel", "1")
-        await until(lambda: empty(runtime.queue), seconds=2)
+        await until(lambda: empty(runtime.queue))
 
 
 async def test_leases_are_kept_while_jobs_run(redis: Redis, redis_url: str):
@@ -201,7 +210,7 @@ async def test_leases_are_kept_while_jobs_run(redis: Redis, redis_url: str):
     @job("tests.work")
     async def work(runtime: Runtime, lease: Lease) -> None:
         attempts.append(lease.attempt)
-        await asyncio.sleep(1.5)
+        await asyncio.sleep(3)  # more than two leases
 
     async with working(redis_url) as runtime, working(redis_url):
         await runtime.queue.send(a_job())
@@ -210,36 +219,28 @@ async def test_leases_are_kept_while_jobs_run(redis: Redis, redis_url: str):
 
 
 async def test_a_wipe_in_mid_job_interrupts_nothing(redis: Redis, redis_url: str):
-    ended = []
+    ended, started, go_on = [], asyncio.Event(), asyncio.Event()
 
     @job("tests.work")
     async def work(runtime: Runtime, lease: Lease) -> None:
-        await asyncio.sleep(0.8)
+        started.set()
+        await go_on.wait()
         ended.append(lease.attempt)
 
     async with working(redis_url) as runtime:
         running = a_job()
         await runtime.queue.send(running)
-        await asyncio.sleep(0.2)
+        await started.wait()
         await redis.flushall()
-        await asyncio.sleep(0.3)
+        await until(lambda: leased(runtime.queue))  # by the next renewal
         await runtime.queue.send(running)  # the sweeper
+        go_on.set()
         await until(lambda: empty(runtime.queue))
         assert ended == [1]
 
 
 async def test_a_job_that_another_worker_has_is_stopped(redis: Redis, redis_url: str):
-    why, started = [], asyncio.Event()
-
-    @job("tests.work")
-    async def work(runtime: Runtime, lease: Lease) -> None:
-        started.set()
-        try:
-            await asyncio.sleep(30)
-        except asyncio.CancelledError as stopped:
-            why.append(stopped.args[0])
-            raise
-
+    started, why = endless_job()
     async with working(redis_url, shutdown_seconds=0) as runtime:
         running = a_job()
         await runtime.queue.send(running)
@@ -270,7 +271,7 @@ async def test_told_to_stop_it_finishes_what_runs_and_hands_back_the_rest(redis:
             await runtime.queue.send(endless)
             await asyncio.sleep(0.1)
             started = time.perf_counter()
-        assert 0.7 < time.perf_counter() - started < 2
+        assert 0.7 < time.perf_counter() - started < 10
         assert ended == [short]
         [lease] = await outside.queue.take(5, wait_seconds=0)
         assert (lease.job, lease.attempt) == (endless, 1)
@@ -280,7 +281,7 @@ async def test_an_idle_worker_stops_at_once(redis: Redis, redis_url: str):
     async with working(redis_url, lease_seconds=20):
         await asyncio.sleep(0.2)
         started = time.perf_counter()
-    assert time.perf_counter() - started < 0.5
+    assert time.perf_counter() - started < 3, "long before its wait for jobs ends"
 
 
 async def test_losing_redis_does_not_kill_the_worker():
@@ -312,14 +313,14 @@ async def test_a_periodic_function_runs_in_one_worker_at_a_time(redis: Redis, re
         nonlocal running, most, runs
         running += 1
         most, runs = max(most, running), runs + 1
-        await asyncio.sleep(0.9)  # longer than a lease: the lock is kept
+        await asyncio.sleep(1.6)  # longer than a lease: the lock is kept
         running -= 1
         raise ValueError("is logged, and the next run comes all the same")
 
     async with contextlib.AsyncExitStack() as stack:
         for _ in range(3):
             await stack.enter_async_context(working(redis_url))
-        await until(lambda: runs >= 3)
+        await until(lambda: runs >= 3, seconds=30)
     assert most == 1
 
 
@@ -343,7 +344,7 @@ async def test_a_job_of_a_killed_worker_process_is_taken_over(redis: Redis, redi
 
         async with working(redis_url):
             await until(lambda: len(tokens) == 1)
-            assert time.perf_counter() - killed_at < 2
+            assert time.perf_counter() - killed_at < 8
             await until(lambda: empty(runtime.queue))
         [first] = [int(entry.split()[1]) for entry in await redis.lrange("started", 0, -1)]
         assert tokens[0][0] > first
@@ -359,7 +360,7 @@ async def test_a_frozen_worker_process_finds_its_job_gone(redis: Redis, redis_ur
         try:
             await until(lambda: started_jobs(redis, 1), seconds=20)
             process.send_signal(signal.SIGSTOP)
-            [taken] = await runtime.queue.take(1, wait_seconds=3)
+            [taken] = await runtime.queue.take(1, wait_seconds=8)
             assert await runtime.queue.finish(taken)
             process.send_signal(signal.SIGCONT)
             await runtime.queue.send(a_job("tests.slow_in_one_process"))

@@ -14,7 +14,7 @@ from tests.platform.valkey_servers import open_redis
 
 @asynccontextmanager
 async def open_worker_runtime(url: str, *, slots: int = 16, **changes: Any) -> AsyncIterator[Runtime]:
-    quick = {"lease_seconds": 0.6, "retry_seconds_min": 0.05, "retry_seconds_max": 0.2, "job_attempts_max": 3}
+    quick = {"lease_seconds": 1.2, "retry_seconds_min": 0.05, "retry_seconds_max": 0.2, "job_attempts_max": 3}
     settings = Settings(_env_file=None, redis_url=url, **(quick | changes))
     async with open_redis(url) as redis:
         feed = Feed(redis, settings)
