@@ -5,7 +5,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -139,6 +139,7 @@ def knowledge_reembed(
 
     from app.knowledge.reembedding import reembed_community
     from app.runtime import open_runtime
+    from models.openai_embedder import EmbedderFailed
 
     bar = Progress(TextColumn("embedding documents"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
 
@@ -150,7 +151,10 @@ def knowledge_reembed(
 
     with bar:
         task = bar.add_task("", total=None)
-        failed = asyncio.run(run())
+        try:
+            failed = asyncio.run(run())
+        except EmbedderFailed as error:
+            _fail(f"The embedder does not answer: {error}")
     for title, code in failed:
         typer.echo(f"failed  {title}  {code}")
     raise typer.Exit(1 if failed else 0)
@@ -181,7 +185,7 @@ def _ready_settings() -> Settings:
     return config
 
 
-def _fail(text: str) -> None:
+def _fail(text: str) -> NoReturn:
     typer.secho(text, fg="red", err=True)
     raise typer.Exit(2)
 

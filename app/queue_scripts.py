@@ -162,10 +162,11 @@ end
 
 -- {0} when there is room, else {1 in all | 2 of this community, waiting, ms until it is worth asking again}
 local function admission(community, lane)
+  local share = lane == 'batch' and 0.5 or 1 -- a thousand documents must not turn the residents' questions away
   local waiting = tonumber(call('HGET', META, 'waiting') or 0)
-  if waiting >= WAITING_MAX then return {1, waiting, expected_ms(lane, waiting / 4)} end
+  if waiting >= WAITING_MAX * share then return {1, waiting, expected_ms(lane, waiting / 4)} end
   waiting = tonumber(call('HGET', WAITING, community) or 0)
-  if waiting >= COMMUNITY_MAX then return {2, waiting, expected_ms(lane, waiting / 4)} end
+  if waiting >= COMMUNITY_MAX * share then return {2, waiting, expected_ms(lane, waiting / 4)} end
   return {0}
 end
 """

@@ -138,8 +138,10 @@ class Settings(BaseSettings):
 
     # Queue, worker and feed
     queue_shard: str = Field("0", description="Name of the queue this process sends to and takes from.")
-    queue_waiting_max: int = Field(5_000, description="Jobs waiting in all before a send is refused with 429.")
-    queue_waiting_per_community_max: int = Field(500, description="Jobs of one community waiting before a 429.")
+    queue_waiting_max: int = Field(5_000, description="Jobs waiting in all before a 429; batch jobs may take half.")
+    queue_waiting_per_community_max: int = Field(
+        500, description="Jobs of one community waiting before a 429; batch jobs may take half."
+    )
     community_weights: dict[str, float] = Field(
         {}, description="Shares of communities in the queue, by id; 1 where none is given."
     )

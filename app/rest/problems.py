@@ -14,6 +14,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 
 from app.errors import AppError, RetryLater
+from models.openai_embedder import EmbedderFailed
 
 log = structlog.get_logger(__name__)
 
@@ -144,6 +145,8 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, on_http)  # type: ignore[arg-type]
     for kind in (RedisError, OperationalError, InterfaceError, PoolTimeout, ConnectionError, TimeoutError):
         app.add_exception_handler(kind, on_store_down)
+    # A server of embeddings, where one is set; quotes and answers are not found without it.
+    app.add_exception_handler(EmbedderFailed, on_store_down)
     app.add_exception_handler(DBAPIError, on_database_error)  # type: ignore[arg-type]
     app.add_exception_handler(Exception, on_unexpected)
 

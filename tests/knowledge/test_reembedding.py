@@ -15,6 +15,7 @@ from app import worker
 from app.knowledge import ingest
 from app.knowledge.reembedding import WorkersDiffer, reembed_community, start
 from app.runtime import Runtime
+from models.openai_embedder import OpenAiEmbedder
 
 ROOT = Path(__file__).parents[2]
 
@@ -74,6 +75,13 @@ async def test_search_names_the_command_and_works_after_it(client, make, runtime
     assert (failed, shown[-1]) == ([], (2, 2))
     found = (await client.post(f"{known.url}/search", json=question, as_=resident)).json()
     assert [item["title"] for item in found["items"]] == ["停车规定2026"]
+
+
+async def test_an_embedder_that_is_away_is_said_and_not_our_error(client, make, runtime, switch, known):
+    gone = runtime.settings.model_copy(update={"embedder_url": "http://127.0.0.1:1/v1", "embedder_width": 384})
+    switch(OpenAiEmbedder.from_settings(gone))
+    refused = await client.post(f"{known.url}/search", json={"question": "停车"}, as_=await make.resident())
+    assert (refused.status_code, refused.json()["code"]) == (503, "store_unavailable")
 
 
 async def test_an_outdated_notice_is_not_cited_while_everything_is_embedded_again(client, make, runtime, known):

@@ -188,6 +188,17 @@ async def test_a_burst_of_sends_and_finishes_is_told_apart(queue_with: Callable[
     assert not any(await asyncio.gather(*(queue.finish(lease) for lease in leases)))
 
 
+async def test_a_thousand_documents_leave_room_for_questions(queue_with: Callable[..., Queue]):
+    queue = queue_with(queue_waiting_per_community_max=10, queue_waiting_max=100)
+    for _ in range(5):
+        await queue.send(a_job(lane=Lane.BATCH))
+    with pytest.raises(QueueFull):
+        await queue.send(a_job(lane=Lane.BATCH))
+    for _ in range(5):
+        await queue.check_admission(HERE)
+        await queue.send(a_job())
+
+
 async def test_too_much_waiting_is_refused_in_both_languages_and_kept_out(queue_with: Callable[..., Queue]):
     queue = queue_with(queue_waiting_per_community_max=3, queue_waiting_max=5)
     for _ in range(3):
