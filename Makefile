@@ -22,7 +22,7 @@ up: $(VENV)/run.stamp ## Start everything on this machine, until Ctrl-C
 	@exec $(VENV)/bin/linli up
 
 test: $(VENV)/test.stamp ## Run the tests (real Postgres and Valkey, nothing to set up)
-	$(VENV)/bin/pytest $(ARGS)
+	$(VENV)/bin/pytest -n 2 --dist loadfile $(ARGS)
 
 check: $(VENV)/test.stamp ## Lint, format, types, import order, lock files
 	$(VENV)/bin/ruff check .
