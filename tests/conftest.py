@@ -6,6 +6,7 @@ the things under test. Valkey is flushed.
 
 import asyncio
 import dataclasses
+import importlib
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -30,6 +31,9 @@ from app.worker import JOB_MODULES
 from models.embedder import Embedder
 from models.scripted_engine import ScriptedEngine
 from tests.make import Make, Person
+
+for name in JOB_MODULES:
+    importlib.import_module(name)
 
 NOW = datetime(2026, 11, 22, 2, 0, tzinfo=UTC)
 """10:00 in the practice community, a Sunday."""
@@ -193,9 +197,6 @@ def make(runtime: Runtime) -> Make:
 @pytest.fixture
 def run_jobs(runtime: Runtime) -> Callable[[], Awaitable[int]]:
     """Runs every waiting job, each delivered twice, until none is left; returns how many there were."""
-    for module in JOB_MODULES:
-        __import__(module)
-
     async def run() -> int:
         jobs = 0
         while leases := await runtime.queue.take(8, wait_seconds=0):

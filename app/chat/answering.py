@@ -17,9 +17,11 @@ from app.chat.evidence import Evidence, gather
 from app.chat.publishing import TurnFeed
 from app.chat.tables import Mode, Route
 from app.chat.texts import Text, say
+from app.knowledge.ingest import EmbedderMismatch
 from app.runtime import Runtime
 from app.safety import grounding
 from models.engine import EngineFailed, Request, State
+from models.openai_embedder import EmbedderFailed
 
 log = structlog.get_logger(__name__)
 
@@ -38,7 +40,14 @@ async def write_answer(runtime: Runtime, claimed: Claim, draft: Draft, feed: Tur
     if fixed is not None:
         await _say(claimed, draft, feed, fixed)
         return
-    evidence = await gather(runtime, claimed, draft, feed.watch)
+    try:
+        evidence = await gather(runtime, claimed, draft, feed.watch)
+    except (EmbedderFailed, EmbedderMismatch) as error:
+        log.error("search_unavailable", turn_id=str(claimed.turn.id), error=str(error))
+        FALLBACKS.labels("search_unavailable").inc()
+        draft.trace["search_error"] = str(error)
+        await _say(claimed, draft, feed, Text.SEARCH_DOWN)
+        return
     draft.quotes = evidence.quotes
     if evidence.approved is not None:
         draft.route, draft.mode = Route.APPROVED, Mode.FIXED

@@ -8,6 +8,7 @@ class Text(StrEnum):
     QUOTES_INTRO = "quotes_intro"
     QUOTES_DEGRADED = "quotes_degraded"
     QUOTES_WARMING = "quotes_warming"
+    SEARCH_DOWN = "search_down"
     REFUSAL = "refusal"
     GREETING = "greeting"
     THANKS = "thanks"
@@ -33,6 +34,11 @@ TEXTS: dict[Text, dict[str, str]] = {
     Text.QUOTES_WARMING: {
         "zh": "智能回答正在启动，请过几分钟再问；以下是资料原文：",
         "en": "Written answers are warming up; ask again in a few minutes. This is what the documents say:",
+    },
+    Text.SEARCH_DOWN: {
+        "zh": "资料检索暂时不可用，请稍后再问；急事请直接联系物业服务中心。",
+        "en": "The documents cannot be searched right now. Please ask again later; "
+        "if it is urgent, contact the property service centre.",
     },
     Text.REFUSAL: {
         "zh": "这件事我帮不上忙。我可以回答小区里的问题，比如收费、停车、装修、设施和通知。",

@@ -14,8 +14,6 @@ from tests.chat.test_turns import PARKING
 @pytest.fixture
 async def working(runtime) -> AsyncIterator[None]:
     """A worker in this process, since the client waits for its answer."""
-    for module in worker.JOB_MODULES:
-        __import__(module)
     stop = asyncio.Event()
     task = asyncio.create_task(worker.run(runtime, stop=stop))
     yield

@@ -8,6 +8,7 @@ from uuid import uuid4
 import pytest
 
 from app.queue import HANDLERS, Lease
+from app.runtime import open_embedder
 from models.engine import State, Usage
 from models.scripted_engine import Scripted
 from tests.chat.events import read_all, text_of
@@ -179,6 +180,18 @@ async def test_an_engine_that_dies_mid_answer_leaves_the_quotes(client, resident
     answered = await finished(client, resident, turn)
     assert answered["mode"] == "quotes"
     assert text_of(await read_all(client, turn["events_url"], as_=resident)) == answered["answer"]
+
+
+async def test_without_the_embedder_the_resident_is_told_and_the_turn_ends(client, web, runtime, resident):
+    settings = runtime.settings.model_copy(
+        update={"embedder_url": "http://127.0.0.1:9/v1", "embedder_model": "gone", "embedder_width": 384}
+    )
+    broken = dataclasses.replace(runtime, embedder=open_embedder(settings))
+    turn = await ask(client, resident, "临时停车怎么收费？")
+    await deliver(broken)
+    answered = await finished(client, resident, turn)
+    assert (answered["status"], answered["mode"]) == ("answered", "fixed")
+    assert answered["answer"].startswith("资料检索暂时不可用")
 
 
 async def test_a_burst_of_short_messages_becomes_one_turn(client, resident, engine, run_jobs):

@@ -30,8 +30,6 @@ class Renamed:
 
 @asynccontextmanager
 async def working(runtime: Runtime) -> AsyncIterator[None]:
-    for module in worker.JOB_MODULES:
-        __import__(module)
     stop = asyncio.Event()
     task = asyncio.create_task(worker.run(runtime, stop=stop))
     yield
