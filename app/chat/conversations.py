@@ -2,6 +2,8 @@
 
 from uuid import UUID
 
+import structlog
+from redis.exceptions import RedisError
 from sqlalchemy import Select, func, select, update
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -13,6 +15,8 @@ from app.knowledge.language import language_of
 from app.people.callers import Caller, CallerKind
 from app.queue import Job, Lane, send_after_commit
 from app.runtime import Runtime
+
+log = structlog.get_logger(__name__)
 
 ANSWER_TURN = "chat.answer_turn"
 TITLE_CHARS = 30
@@ -123,7 +127,7 @@ async def start_turn(
         conversation = await get_own_conversation(session, caller, conversation_id)
         if joined := await _join_waiting(session, runtime, conversation.id, question):
             return joined
-    await runtime.queue.check_admission(caller.community_id)
+    await _check_admission(runtime, caller.community_id)
     turn = Turn(
         id=uuid7(),
         community_id=caller.community_id,
@@ -138,6 +142,14 @@ async def start_turn(
     await session.flush()
     send_after_commit(session, job_of(turn.id, turn.community_id, conversation_id))
     return turn
+
+
+async def _check_admission(runtime: Runtime, community_id: UUID) -> None:
+    """Raises QueueFull. Without Redis the question is taken in: its row is kept, and the sweeper sends it later."""
+    try:
+        await runtime.queue.check_admission(community_id)
+    except (RedisError, OSError) as error:
+        log.warning("admission_not_checked", community_id=str(community_id), error=repr(error))
 
 
 async def get_own_conversation(session: AsyncSession, caller: Caller, conversation_id: UUID) -> Conversation:

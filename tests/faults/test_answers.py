@@ -1,9 +1,13 @@
 """An answer under way, and what may happen to it."""
 
 import asyncio
+import dataclasses
 
 import pytest
+from redis.asyncio import Redis
 
+from app.feed import Feed
+from app.queue import Queue
 from tests.chat.events import Sent, read, read_all, text_of
 from tests.chat.test_turns import PARKING, ask, finished
 from tests.faults.conftest import SLOW
@@ -123,3 +127,15 @@ async def test_a_message_sent_while_the_answer_runs_is_answered_after_it(client,
     await read_all(client, second["events_url"], as_=resident)
     ended = [await finished(client, resident, turn) for turn in (first, second)]
     assert ended[0]["finished_at"] < ended[1]["finished_at"]
+
+
+async def test_a_question_asked_while_redis_is_away_is_kept(web, runtime, client, resident):
+    gone = Redis.from_url("redis://127.0.0.1:9", socket_connect_timeout=1)
+    app = web[1]
+    app.state.runtime = dataclasses.replace(
+        runtime, redis=gone, queue=Queue(gone, runtime.settings), feed=Feed(gone, runtime.settings)
+    )
+    turn = await ask(client, resident, "临时停车怎么收费？")
+    app.state.runtime = runtime
+    assert (await finished(client, resident, turn))["status"] == "waiting"
+    await gone.aclose()
