@@ -197,6 +197,7 @@ def make(runtime: Runtime) -> Make:
 @pytest.fixture
 def run_jobs(runtime: Runtime) -> Callable[[], Awaitable[int]]:
     """Runs every waiting job, each delivered twice, until none is left; returns how many there were."""
+
     async def run() -> int:
         jobs = 0
         while leases := await runtime.queue.take(8, wait_seconds=0):

@@ -20,7 +20,8 @@ from app.chat.texts import Text, say
 from app.knowledge.ingest import EmbedderMismatch
 from app.runtime import Runtime
 from app.safety import grounding
-from models.engine import EngineFailed, Request, State
+from app.settings import Settings
+from models.engine import EngineFailed, Message, Request, State
 from models.openai_embedder import EmbedderFailed
 
 log = structlog.get_logger(__name__)
@@ -110,7 +111,7 @@ async def _stream(runtime: Runtime, claimed: Claim, draft: Draft, feed: TurnFeed
     A number is held back until it is whole and found in a passage, so a wrong one is not shown even for a moment.
     """
     request = Request(
-        messages=judging.messages(runtime.settings, claimed, evidence, prompt.ASK),
+        messages=_messages(runtime.settings, claimed, evidence),
         max_tokens=runtime.settings.answer_tokens_max,
         salt=str(claimed.turn.community_id),
     )
@@ -129,6 +130,18 @@ async def _stream(runtime: Runtime, claimed: Claim, draft: Draft, feed: TurnFeed
             draft.answer += shown
             await frames.add(shown)
     return _objection(claimed, draft, checked, instructions=request.messages[0].content)
+
+
+def _messages(settings: Settings, claimed: Claim, evidence: Evidence) -> tuple[Message, ...]:
+    return prompt.build(
+        community=claimed.community_name,
+        language=claimed.turn.language,
+        history=prompt.fit_history(
+            claimed.history, tokens_max=settings.history_tokens_max, turns_max=settings.history_turns_max
+        ),
+        sources=evidence.sources,
+        question=claimed.turn.question,
+    )
 
 
 def _objection(claimed: Claim, draft: Draft, checked: grounding.GroundedStream, *, instructions: str) -> str | None:

@@ -1,10 +1,8 @@
-"""Whether the passages answer, where the search alone is not sure: a ready engine reads them and says yes or no.
+"""Whether the passages answer, where the search alone is not sure: a ready engine reads the quotes and says yes or no.
 
 One token, constrained to two words, and its probability: a small model asked to refuse in its own words refuses nearly
-everything. The judgement and the answer share all of the prompt but its last line.
+everything. It judges better from the quotes under a prompt of its own than as part of the answer's (see DECISIONS.md).
 """
-
-from collections.abc import Mapping
 
 import structlog
 
@@ -12,8 +10,7 @@ from app.chat import prompt
 from app.chat.claims import Claim, Draft
 from app.chat.evidence import Evidence, Verdict
 from app.runtime import Runtime
-from app.settings import Settings
-from models.engine import EngineFailed, Message, Request, State
+from models.engine import EngineFailed, Request, State
 
 log = structlog.get_logger(__name__)
 
@@ -26,11 +23,10 @@ async def answers(runtime: Runtime, claimed: Claim, draft: Draft, evidence: Evid
         return False
     if evidence.verdict is Verdict.ANSWERED or engine is not State.READY:
         return evidence.answerable
-    yes, no = prompt.YES_NO[claimed.turn.language]
     request = Request(
-        messages=messages(runtime.settings, claimed, evidence, prompt.JUDGE),
+        messages=prompt.judgement(evidence.quotes, draft.trace["searched_for"]),
         max_tokens=CHOICE_TOKENS_MAX,
-        choices=(yes, no),
+        choices=(prompt.YES, prompt.NO),
         salt=str(claimed.turn.community_id),
     )
     try:
@@ -38,20 +34,6 @@ async def answers(runtime: Runtime, claimed: Claim, draft: Draft, evidence: Evid
     except EngineFailed as error:
         log.warning("judgement_failed", turn_id=str(claimed.turn.id), error=str(error))
         return evidence.answerable
-    share = judged.shares.get(yes, float(judged.text == yes))
+    share = judged.shares.get(prompt.YES, float(judged.text == prompt.YES))
     draft.trace["evidence"]["engine_says"] = round(share, 3)
     return share >= runtime.settings.unsure_share_min
-
-
-def messages(settings: Settings, claimed: Claim, evidence: Evidence, last: Mapping[str, str]) -> tuple[Message, ...]:
-    """The prompt of a turn with one of two last lines."""
-    return prompt.build(
-        community=claimed.community_name,
-        language=claimed.turn.language,
-        history=prompt.fit_history(
-            claimed.history, tokens_max=settings.history_tokens_max, turns_max=settings.history_turns_max
-        ),
-        sources=evidence.sources,
-        question=claimed.turn.question,
-        last=last,
-    )

@@ -6,6 +6,7 @@ that was decided before, and a small model that is asked refuses nearly everythi
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from models.engine import Message
 
@@ -23,13 +24,11 @@ ASK = {
     "zh": "资料：\n{passages}\n\n住户的问题：{question}\n请用中文回答。",
     "en": "Documents:\n{passages}\n\nResident's question: {question}\nAnswer in English.",
 }
-JUDGE = {
-    "zh": "资料：\n{passages}\n\n住户的问题：{question}\n先判断：资料里有这个问题的具体答案吗？只回答“有”或“没有”。",
-    "en": "Documents:\n{passages}\n\nResident's question: {question}\n"
-    "First decide: do the documents state the specific fact that is asked for? Reply only yes or no.",
-}
-YES_NO = {"zh": ("有", "没有"), "en": ("yes", "no")}
-"""The words of the judgement, yes first. They begin differently, so that the first token decides."""
+JUDGE_SYSTEM = "你判断资料里有没有住户问题的答案。只回答“有”或“没有”。"
+JUDGE = "资料：\n{quotes}\n\n问题：{question}\n\n资料里有这个问题的具体答案吗？只回答“有”或“没有”。"
+YES, NO = "有", "没有"
+"""They begin differently, so the first token decides. One wording serves both languages: with English words for
+English questions the small model judged no better."""
 PASSAGE_CHARS_MAX = 700
 
 
@@ -49,11 +48,8 @@ def build(
     history: Sequence[dict[str, str]],
     sources: Sequence[Source],
     question: str,
-    last: Mapping[str, str] = ASK,
 ) -> tuple[Message, ...]:
-    """The messages of one answer, or with `last=JUDGE` of the judgement before it: they differ in the last line only,
-    so the engine reads the passages once.
-    """
+    """The messages of one answer."""
     passages = "\n\n".join(
         f"[{n}]《{source.document}》{source.section}\n{source.text[:PASSAGE_CHARS_MAX]}"
         for n, source in enumerate(sources, 1)
@@ -61,8 +57,14 @@ def build(
     return (
         Message("system", SYSTEM[language].format(community=community)),
         *(Message(m["role"], m["content"]) for m in history),
-        Message("user", last[language].format(passages=passages, question=question)),
+        Message("user", ASK[language].format(passages=passages, question=question)),
     )
+
+
+def judgement(quotes: Sequence[Mapping[str, Any]], question: str) -> tuple[Message, ...]:
+    """The messages that ask whether the quotes answer."""
+    shown = "\n".join(f"[{q['n']}]《{q['document']}》{q['section']}\n{q['quote']}" for q in quotes)
+    return (Message("system", JUDGE_SYSTEM), Message("user", JUDGE.format(quotes=shown, question=question)))
 
 
 def tokens_estimated(text: str) -> int:

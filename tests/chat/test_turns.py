@@ -139,7 +139,8 @@ async def test_a_reader_who_finds_the_answer_lets_it_be_worded(client, resident,
     assert (await finished(client, resident, turn))["answer"] == "每小时5元。"
     judgement, answer = engine.requests
     assert judgement.choices == ("有", "没有")
-    assert judgement.messages[:-1] == answer.messages[:-1]
+    assert "每小时5元" in judgement.messages[-1].content
+    assert answer.choices is None
 
 
 async def test_without_a_reader_the_search_decides(client, resident, engine, unsure):
