@@ -143,7 +143,7 @@ class ScriptedEngine:
                 yield Delta(token)
             await self._pace(answer, len(tokens))
             structured.check(request, answer.text)
-            shares = {answer.text: 1.0} if request.choices else {}
+            shares = {choice: float(choice == answer.text) for choice in request.choices or ()}
             yield Delta("", answer.tool_calls, answer.finish_reason, answer.counted(request), shares)
         finally:
             self.running -= 1
