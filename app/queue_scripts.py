@@ -1,6 +1,6 @@
 """The queue's Lua: every operation is one atomic script and one round trip, O(log n) in the number of jobs.
 
-All keys start with KEYS[1], whose hash tag names the shard:
+All keys start with KEYS[1], whose hash tag names the shard. A job is in exactly one state.
   job:<id>         hash: community, lane, cost, group, state, score, failures, token, started, since, reason, cancel
   ready:<lane>     zset of ids by fair-queueing tag; since:<lane> the same ids by arrival
   delayed, leases  zsets of ids by due time, by deadline (ms)
@@ -10,7 +10,6 @@ All keys start with KEYS[1], whose hash tag names the shard:
   waiting          hash community -> jobs waiting (ready, delayed or parked)
   meta             hash: waiting, token, epoch, sequence, picks, v:<lane> (virtual time), service:<lane> (ms)
   wake             list of at most one element: "something is ready"
-A job is in exactly one state: ready, delayed, parked, leased, dead.
 """
 
 PRELUDE = """

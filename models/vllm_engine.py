@@ -9,7 +9,6 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Protocol
 
 import httpx
@@ -18,7 +17,7 @@ from pydantic import SecretStr
 from models import structured
 from models.breaker import Breaker
 from models.engine import Completion, Delta, EngineBusy, EngineFailed, EngineState, Request, ToolCall, Usage
-from models.engine_watch import Dialect, EngineWatch, refusal
+from models.engine_watch import Dialect, EngineWatch, WatchSettings, refusal
 from models.sse import DONE, Answer, Events
 
 RETRY_PAUSE_SECONDS = 0.2
@@ -27,23 +26,13 @@ RETRY_TEMPERATURE = 0.2
 """A structured answer that broke its form is asked for again with a little chance, or it would come out the same."""
 
 
-class EngineClientSettings(Protocol):
-    """The settings the client needs; `app.settings.Settings` has them."""
+class EngineClientSettings(WatchSettings, Protocol):
+    """The settings the client needs on top of its watch's; `app.settings.Settings` has them."""
 
-    @property
-    def data_dir(self) -> Path: ...
     @property
     def engine_url(self) -> str: ...
     @property
-    def engine_kind(self) -> str: ...
-    @property
-    def engine_model(self) -> str: ...
-    @property
     def engine_api_key(self) -> SecretStr | None: ...
-    @property
-    def engine_slots_max(self) -> int: ...
-    @property
-    def engine_connect_seconds(self) -> float: ...
     @property
     def engine_first_token_seconds(self) -> float: ...
     @property
@@ -52,12 +41,6 @@ class EngineClientSettings(Protocol):
     def engine_total_seconds(self) -> float: ...
     @property
     def engine_attempts_max(self) -> int: ...
-    @property
-    def engine_state_seconds(self) -> float: ...
-    @property
-    def engine_canary_seconds(self) -> float: ...
-    @property
-    def engine_canary_wait_seconds(self) -> float: ...
     @property
     def breaker_failures_max(self) -> int: ...
     @property
