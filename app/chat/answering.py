@@ -1,8 +1,9 @@
 """From a claimed turn to an answer: approved answer, quotes and the model's words, each checked by code.
 
-Whether the documents answer and how the answer is worded are two decisions. The first is made from the search alone;
-the quotes are on the screen before the model has said a word, and its words are dropped for the quotes when they
-hold a number that no shown passage holds, refuse, echo the question or come in the wrong language.
+Whether the documents answer and how the answer is worded are two decisions. The first is the search's or, where it is
+unsure, a constrained yes or no of the engine. Quotes that the search is confident of are on the screen before the model
+has said a word; its words are dropped for the quotes when they hold a number that no shown passage holds, refuse, echo
+the question or come in the wrong language.
 """
 
 from contextlib import aclosing
@@ -60,16 +61,19 @@ async def write_answer(runtime: Runtime, claimed: Claim, draft: Draft, feed: Tur
         engine = await runtime.engine.state()
         draft.trace["engine"] = {"state": engine.state, "detail": engine.detail}
         if evidence.answerable:
-            await feed.publish("retrieved", {"quotes": evidence.quotes, "engine": draft.trace["engine"]})
-            feed.watch.mark("quotes")
+            await _show_quotes(draft, feed)
         if await judging.answers(runtime, claimed, draft, evidence, engine.state):
             if not evidence.answerable:
-                await feed.publish("retrieved", {"quotes": evidence.quotes, "engine": draft.trace["engine"]})
-                feed.watch.mark("quotes")
+                await _show_quotes(draft, feed)
             await _word(runtime, claimed, draft, feed, evidence, engine.state)
         else:
             draft.quotes = []
             await _say(claimed, draft, feed, Text.NOT_FOUND, replaces=evidence.answerable)
+
+
+async def _show_quotes(draft: Draft, feed: TurnFeed) -> None:
+    await feed.publish("retrieved", {"quotes": draft.quotes, "engine": draft.trace["engine"]})
+    feed.watch.mark("quotes")
 
 
 async def _say(claimed: Claim, draft: Draft, feed: TurnFeed, text: Text, *, replaces: bool = False) -> None:

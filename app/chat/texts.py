@@ -14,7 +14,6 @@ class Text(StrEnum):
     THANKS = "thanks"
     GOODBYE = "goodbye"
     WHO = "who"
-    STOPPED = "stopped"
 
 
 TEXTS: dict[Text, dict[str, str]] = {
@@ -55,7 +54,6 @@ TEXTS: dict[Text, dict[str, str]] = {
         "zh": "我是邻里助手，一个计算机程序，根据小区的资料回答问题，并注明出处。",
         "en": "I am Linli, a computer program. I answer from the community's documents and name the source.",
     },
-    Text.STOPPED: {"zh": "（已停止）", "en": "(stopped)"},
 }
 
 
