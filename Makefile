@@ -27,7 +27,7 @@ test: $(VENV)/test.stamp ## Run the tests (real Postgres and Valkey, nothing to 
 check: $(VENV)/test.stamp ## Lint, format, types, import order, lock files
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/mypy app models migrations tests $(wildcard bench/*.py)
+	$(VENV)/bin/mypy app models migrations tests bench
 	$(VENV)/bin/lint-imports
 	$(VENV)/bin/python -m tests.tidy.locks
 
@@ -36,7 +36,7 @@ quality: $(VENV)/run.stamp ## Measure answers and search on the practice communi
 	$(VENV)/bin/linli eval search $(ARGS)
 
 bench: $(VENV)/run.stamp ## Side-by-side benchmarks, each printing ratios
-	@for file in bench/bench_*.py; do echo "== $$file"; $(VENV)/bin/python $$file || exit 1; done
+	@for file in bench/bench_*.py; do name=$$(basename $$file .py); echo "== $$name"; $(VENV)/bin/python -m bench.$$name || exit 1; done
 
 lock: $(VENV)/test.stamp ## Write the lock files anew, within pyproject.toml's bounds (ARGS=--upgrade for newer ones)
 	$(VENV)/bin/python -m tests.tidy.locks write $(ARGS)

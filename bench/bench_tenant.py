@@ -1,6 +1,6 @@
 """What a fenced read costs, by driver and by how the tenant is set. Ratios of reads/s, sides interleaved.
 
-`plain` is one read in a transaction without a fence: the floor. Run: .venv/bin/python bench/bench_tenant.py
+`plain` is one read in a transaction without a fence: the floor. Run: .venv/bin/python -m bench.bench_tenant
 """
 
 import asyncio
