@@ -46,6 +46,7 @@ class Request:
     """One generation. At most one of `json_schema` and `choices` is set.
 
     `priority`: lower runs first. `salt` keeps prefix caches of communities apart. `model` names a LoRA adapter.
+    `session`: requests that begin alike, a conversation's say; of several engines they go to the same one.
     """
 
     messages: tuple[Message, ...]
@@ -57,6 +58,7 @@ class Request:
     priority: int = 0
     salt: str | None = None
     model: str | None = None
+    session: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,35 @@ class EngineState:
     slots: int
 
 
+@dataclass(frozen=True, slots=True)
+class EngineSeen:
+    """One engine as it was last seen, for people and meters. None where it does not say or was not asked yet.
+
+    `name` is host:port, never with credentials. `state.slots` and `in_flight` count this process's requests; `running`
+    and `waiting` are the engine's own counts over everybody's, `tokens_per_second` what it lately wrote for everybody.
+    `breaker`: closed, open or half_open. `canary_seconds`: how long the last test token took.
+    """
+
+    name: str
+    state: EngineState
+    in_flight: int
+    running: int | None = None
+    waiting: int | None = None
+    tokens_per_second: float | None = None
+    prefix_cache_hits: int | None = None
+    prefix_cache_queries: int | None = None
+    breaker: str = "closed"
+    canary_seconds: float | None = None
+    detail: str = ""
+
+    @property
+    def prefix_cache_hit_share(self) -> float | None:
+        """Share of prompt tokens that came from the prefix cache, since the engine started."""
+        if self.prefix_cache_hits is None or not self.prefix_cache_queries:
+            return None
+        return self.prefix_cache_hits / self.prefix_cache_queries
+
+
 class EngineBusy(Exception):
     """The engine refuses for now; the request belongs back in the queue."""
 
@@ -131,6 +162,10 @@ class Engine(Protocol):
 
     async def state(self) -> EngineState:
         """How it stands now; cheap enough for every request."""
+        ...
+
+    def engines(self) -> list[EngineSeen]:
+        """Each server behind this, as last seen; asks nobody. `state()` looks anew."""
         ...
 
     async def close(self) -> None: ...

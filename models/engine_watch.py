@@ -11,11 +11,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 import httpx
 
 from models.breaker import Breaker, Position
-from models.engine import EngineBusy, EngineFailed, EngineState, State
+from models.engine import EngineBusy, EngineFailed, EngineSeen, EngineState, State
 
 LOOK_WAIT_SECONDS = 0.25
 """A caller waits this long for a fresh look when there is an older one; degraded mode beats a late answer."""
@@ -89,7 +90,7 @@ class EngineWatch:
             return seen
         if self._breaker.position is not Position.CLOSED:
             self._start_canary()
-            return EngineState(State.FAILING, f"The engine fails: {self._breaker.detail}", 0)
+            return self._failing()
         quiet = time.monotonic() - self._alive_at
         if not busy and quiet > self._settings.engine_canary_seconds:
             self._start_canary()
@@ -104,6 +105,17 @@ class EngineWatch:
                 return await asyncio.shield(self._looking)
             await asyncio.wait([self._looking], timeout=LOOK_WAIT_SECONDS)
         return self._seen
+
+    def seen(self, *, in_flight: int) -> EngineSeen:
+        """The engine as it was last seen; asks nobody."""
+        state = self._seen or EngineState(State.OFF, "Not asked yet.", 0)
+        if state.state is State.READY and self._breaker.position is not Position.CLOSED:
+            state = self._failing()
+        state = replace(state, slots=max(0, state.slots - in_flight))
+        return EngineSeen(name_of(self._url), state, in_flight, breaker=self._breaker.position, detail=state.detail)
+
+    def _failing(self) -> EngineState:
+        return EngineState(State.FAILING, f"The engine fails: {self._breaker.detail}", 0)
 
     def saw_life(self) -> None:
         """A token came: the engine generates."""
@@ -220,6 +232,13 @@ class EngineWatch:
             if line.startswith("vllm:generation_tokens_total")
         ]
         return sum(counts) if counts else None
+
+
+def name_of(url: str) -> str:
+    """What people call the engine at this URL: host:port, without credentials; "engine" while none is configured."""
+    parts = urlsplit(url)
+    port = parts.port or {"https": 443}.get(parts.scheme, 80)
+    return f"{parts.hostname}:{port}" if parts.hostname else "engine"
 
 
 def read_status(path: Path) -> EngineState | None:

@@ -14,6 +14,7 @@ from models.engine import (
     Delta,
     EngineBusy,
     EngineFailed,
+    EngineSeen,
     EngineState,
     Request,
     State,
@@ -157,6 +158,10 @@ class ScriptedEngine:
     async def state(self) -> EngineState:
         ready = self.now.state is State.READY
         return replace(self.now, slots=max(0, self.now.slots - self.running) if ready else 0)
+
+    def engines(self) -> list[EngineSeen]:
+        slots = max(0, self.now.slots - self.running) if self.now.state is State.READY else 0
+        return [EngineSeen(self.model_name, replace(self.now, slots=slots), self.running, detail=self.now.detail)]
 
     async def close(self) -> None:
         """Nothing is held."""

@@ -16,7 +16,7 @@ from pydantic import SecretStr
 
 from models import structured
 from models.breaker import Breaker
-from models.engine import Completion, Delta, EngineBusy, EngineFailed, EngineState, Request, ToolCall, Usage
+from models.engine import Completion, Delta, EngineBusy, EngineFailed, EngineSeen, EngineState, Request, ToolCall, Usage
 from models.engine_watch import Dialect, EngineWatch, WatchSettings, refusal
 from models.sse import DONE, Answer, Events
 
@@ -91,6 +91,10 @@ class VllmEngine:
         seen = await self._watch.look(busy=self._in_flight > 0)
         self.model_name = self._watch.model_name
         return replace(seen, slots=max(0, seen.slots - self._in_flight))
+
+    def engines(self) -> list[EngineSeen]:
+        """This one, as it was last seen."""
+        return [self._watch.seen(in_flight=self._in_flight)]
 
     async def close(self) -> None:
         await self._watch.close()

@@ -118,6 +118,7 @@ async def _stream(runtime: Runtime, claimed: Claim, draft: Draft, feed: TurnFeed
         messages=_messages(runtime.settings, claimed, evidence),
         max_tokens=runtime.settings.answer_tokens_max,
         salt=str(claimed.turn.community_id),
+        session=str(claimed.turn.conversation_id),
     )
     checked = grounding.GroundedStream([f"{s.document} {s.section}\n{s.text}" for s in evidence.sources])
     async with feed.frames() as frames, aclosing(runtime.engine.stream(request)) as deltas:

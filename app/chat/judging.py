@@ -28,6 +28,7 @@ async def answers(runtime: Runtime, claimed: Claim, draft: Draft, evidence: Evid
         max_tokens=CHOICE_TOKENS_MAX,
         choices=(prompt.YES, prompt.NO),
         salt=str(claimed.turn.community_id),
+        session=str(claimed.turn.conversation_id),
     )
     try:
         judged = await runtime.engine.complete(request)
