@@ -1,15 +1,24 @@
 """A worker's hold on a turn's row: claim it, write the end of it. Only the newest claim may write."""
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select, update
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy import Select, func, literal, select, update
+from sqlalchemy.dialects.postgresql import aggregate_order_by
+from sqlalchemy.orm import aliased
 
 from app.chat.tables import FINAL, Conversation, Mode, Route, Turn, TurnStatus
-from app.db import Tenant
-from app.people.callers import BadToken, Caller, account_caller, key_caller, tenant_of_community
-from app.people.tables import Community
+from app.db import Tenant, UtcTime
+from app.people.callers import (
+    BadToken,
+    Caller,
+    account_rights,
+    caller_of_key,
+    caller_of_rights,
+    tenant_of_community,
+)
+from app.people.tables import ApiKey, Community
 from app.queue import Lease
 from app.runtime import Runtime
 from models.engine import Usage
@@ -45,62 +54,83 @@ async def claim(runtime: Runtime, lease: Lease) -> Claim | Turn | None:
     """The claim; the turn itself when it is final already; None when a newer claim holds it or it is gone."""
     tenant = await tenant_of_community(runtime, lease.job.community_id)
     async with runtime.transaction(tenant) as session:
-        turn = await session.scalar(
-            update(Turn)
-            .where(
-                Turn.id == lease.job.row_id,
-                Turn.claim_token < lease.token,
-                Turn.status.in_((TurnStatus.WAITING, TurnStatus.RUNNING)),
-            )
-            .values(
-                status=TurnStatus.RUNNING,
-                claim_token=lease.token,
-                attempts=Turn.attempts + 1,
-                started_at=func.coalesce(Turn.started_at, runtime.clock()),
-            )
-            .returning(Turn)
+        statement = _claiming(tenant, lease, now=runtime.clock(), turns_max=runtime.settings.history_turns_max)
+        found = (await session.execute(statement)).one_or_none()
+        if found is None:
+            turn = await session.get(Turn, lease.job.row_id)
+            return turn if turn is not None and turn.status in FINAL else None
+    turn, conversation, name, rights, key, earlier = found
+    return Claim(
+        turn,
+        lease.token,
+        tenant,
+        _asker(tenant, conversation, rights, key),
+        name,
+        turn.history if turn.history is not None else _history(earlier or []),
+        restarted=turn.attempts > 1,
+    )
+
+
+def _claiming(tenant: Tenant, lease: Lease, *, now: datetime, turns_max: int) -> Select[Any]:
+    """One statement that claims the turn and reads all that answering needs."""
+    claimed = (
+        update(Turn)
+        .where(
+            Turn.id == lease.job.row_id,
+            Turn.claim_token < lease.token,
+            Turn.status.in_((TurnStatus.WAITING, TurnStatus.RUNNING)),
         )
-        if turn is None:
-            found = await session.get(Turn, lease.job.row_id)
-            return found if found is not None and found.status in FINAL else None
-        conversation, name = (
-            await session.execute(
-                select(Conversation, Community.name)
-                .join(Community, Community.id == Conversation.community_id)
-                .where(Conversation.id == turn.conversation_id)
-            )
-        ).one()
-        caller = await _asker(session, tenant, conversation)
-        history = turn.history
-        if history is None:
-            history = await _history(session, turn, turns_max=runtime.settings.history_turns_max)
-    return Claim(turn, lease.token, tenant, caller, name, history, restarted=turn.attempts > 1)
+        .values(
+            status=TurnStatus.RUNNING,
+            claim_token=lease.token,
+            attempts=Turn.attempts + 1,
+            started_at=func.coalesce(Turn.started_at, literal(now, UtcTime())),
+        )
+        .returning(Turn)
+        .cte("claimed")
+    )
+    turn, before = aliased(Turn, claimed), aliased(Turn)
+    last = (
+        select(before.number, before.messages, before.answer)
+        .where(
+            before.conversation_id == turn.conversation_id,
+            before.number < turn.number,
+            before.status.in_(FINAL),
+        )
+        .order_by(before.number.desc())
+        .limit(turns_max)
+        .correlate(turn)
+        .subquery()
+    )
+    said = func.jsonb_build_array(last.c.messages, last.c.answer)
+    earlier = select(func.jsonb_agg(aggregate_order_by(said, last.c.number))).correlate(turn).scalar_subquery()
+    return (
+        select(
+            turn, Conversation, Community.name, account_rights(tenant, Conversation.account_id).correlate(Conversation),
+            ApiKey, earlier,
+        )
+        .join(Conversation, Conversation.id == turn.conversation_id)
+        .join(Community, Community.id == Conversation.community_id)
+        .outerjoin(ApiKey, ApiKey.id == Conversation.caller_id)
+    )  # fmt: skip
 
 
-async def _asker(session: AsyncSession, tenant: Tenant, conversation: Conversation) -> Caller | None:
+def _asker(tenant: Tenant, conversation: Conversation, rights: Any, key: ApiKey | None) -> Caller | None:
     """Who asked, with the rights of now; None when they have none any more."""
     if conversation.account_id is None:
-        return await key_caller(session, tenant, conversation.caller_id)
+        return caller_of_key(tenant, key)
     try:
-        return await account_caller(session, tenant, conversation.account_id)
+        return caller_of_rights(tenant, conversation.account_id, rights)
     except BadToken:
         return None
 
 
-async def _history(session: AsyncSession, turn: Turn, *, turns_max: int) -> list[dict[str, str]]:
-    if turn.number == 1:
-        return []
-    before = await session.scalars(
-        select(Turn)
-        .where(Turn.conversation_id == turn.conversation_id, Turn.number < turn.number, Turn.status.in_(FINAL))
-        .order_by(Turn.number.desc())
-        .limit(turns_max)
-    )
+def _history(earlier: list[tuple[list[str], str]]) -> list[dict[str, str]]:
     history: list[dict[str, str]] = []
-    for earlier in reversed(before.all()):
-        history.append({"role": "user", "content": earlier.question})
-        if earlier.answer:
-            history.append({"role": "assistant", "content": earlier.answer})
+    for messages, answer in earlier:
+        history.append({"role": "user", "content": "\n".join(messages)})
+        if answer:
+            history.append({"role": "assistant", "content": answer})
     return history
 
 

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from fastapi import Depends, Path, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from sqlalchemy import func, select, text
+from sqlalchemy import ScalarSelect, func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.db import Tenant
@@ -121,45 +121,58 @@ async def caller_of(
 
 async def account_caller(session: AsyncSession, tenant: Tenant, account_id: UUID) -> Caller:
     """The caller behind an account, in one statement. Staff rights win over residencies. Raises BadToken."""
-    rows = (
-        await session.execute(
-            select(
-                Account.name, Staff.id, StaffRight.role, Resident.id, Resident.language, Residency.role,
-                Residency.building_id, Residency.verified_at,
+    return caller_of_rights(tenant, account_id, await session.scalar(select(account_rights(tenant, account_id))))
+
+
+def account_rights(tenant: Tenant, account_id: Any) -> ScalarSelect[Any]:
+    """What `caller_of_rights` reads, as one JSON value, so that another statement can bring it along.
+
+    `account_id` is an id or a column of that statement.
+    """
+    return (
+        select(
+            func.jsonb_agg(
+                func.jsonb_build_array(
+                    Account.name, Staff.id, StaffRight.role, Resident.id, Resident.language, Residency.role,
+                    Residency.building_id, Residency.verified_at.is_not(None),
+                )
             )
-            .outerjoin(Staff, Staff.account_id == Account.id)
-            .outerjoin(
-                StaffRight, (StaffRight.staff_id == Staff.id) & (StaffRight.community_id == tenant.community_id)
-            )
-            .outerjoin(Resident, Resident.account_id == Account.id)
-            .outerjoin(Residency, Residency.resident_id == Resident.id)
-            .where(Account.id == account_id, Account.disabled_at.is_(None))
         )
-    ).all()  # fmt: skip
-    roles = frozenset(row[2] for row in rows if row[2] is not None)
+        .select_from(Account)
+        .outerjoin(Staff, Staff.account_id == Account.id)
+        .outerjoin(StaffRight, (StaffRight.staff_id == Staff.id) & (StaffRight.community_id == tenant.community_id))
+        .outerjoin(Resident, Resident.account_id == Account.id)
+        .outerjoin(Residency, Residency.resident_id == Resident.id)
+        .where(Account.id == account_id, Account.disabled_at.is_(None))
+        .scalar_subquery()
+    )  # fmt: skip
+
+
+def caller_of_rights(tenant: Tenant, account_id: UUID, rights: list[list[Any]] | None) -> Caller:
+    """The caller that `account_rights` describe. Raises BadToken when there is nobody any more."""
+    if not rights:
+        raise BadToken
+    name, staff_id, _, resident_id, language, *_ = rights[0]
+    roles = frozenset(StaffRole(row[2]) for row in rights if row[2] is not None)
     if roles:
         scopes = frozenset[str]().union(*(ROLE_SCOPES[role] for role in roles))
         return Caller(
-            tenant, CallerKind.STAFF, rows[0][1], account_id, rows[0][0], scopes=scopes, roles=roles, verified=True
+            tenant, CallerKind.STAFF, UUID(staff_id), account_id, name, scopes=scopes, roles=roles, verified=True
         )
-    if not rows or rows[0][3] is None:
+    if resident_id is None:
         raise BadToken
-    return _resident(tenant, account_id, rows)
-
-
-def _resident(tenant: Tenant, account_id: UUID, rows: Any) -> Caller:
-    verified = [row for row in rows if row[7] is not None]
+    verified = [row for row in rights if row[7]]
     return Caller(
         tenant,
         CallerKind.RESIDENT,
-        rows[0][3],
+        UUID(resident_id),
         account_id,
-        rows[0][0],
-        language=rows[0][4],
+        name,
+        language=language,
         scopes=RESIDENT_SCOPES,
-        owner=any(row[5] is ResidentRole.OWNER for row in verified),
+        owner=any(row[5] == ResidentRole.OWNER for row in verified),
         verified=bool(verified),
-        building_ids=frozenset(row[6] for row in verified if row[6]),
+        building_ids=frozenset(UUID(row[6]) for row in verified if row[6]),
     )
 
 
@@ -172,9 +185,8 @@ async def _key_caller(runtime: Runtime, secret: str) -> Caller:
     return _of_key(tenant, key)
 
 
-async def key_caller(session: AsyncSession, tenant: Tenant, key_id: UUID) -> Caller | None:
+def caller_of_key(tenant: Tenant, key: ApiKey | None) -> Caller | None:
     """The caller behind a key whose secret was checked when the work was accepted; None when it was revoked since."""
-    key = await session.get(ApiKey, key_id)
     return _of_key(tenant, key) if key is not None and key.revoked_at is None else None
 
 
