@@ -1,25 +1,35 @@
 """Opening conversations, taking questions in, stopping them: the part of a turn that runs in the web process."""
 
+from typing import Any
 from uuid import UUID
 
 import structlog
 from redis.exceptions import RedisError
-from sqlalchemy import Select, func, select, update
+from sqlalchemy import CTE, Insert, Select, Update, func, insert, literal, select, union_all, update
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy.sql.selectable import ExecutableReturnsRows
 from uuid_utils.compat import uuid7
 
 from app.chat.tables import FINAL, Conversation, Turn, TurnStatus
 from app.errors import Invalid, NotFound
 from app.knowledge.language import language_of
 from app.people.callers import Caller, CallerKind
-from app.queue import Job, Lane, send_after_commit
+from app.queue import Job, Lane, QueueFull, send_after_commit
 from app.runtime import Runtime
 
 log = structlog.get_logger(__name__)
 
 ANSWER_TURN = "chat.answer_turn"
 TITLE_CHARS = 30
+
+NEW_TURN: dict[InstrumentedAttribute[Any], Any] = {
+    Turn.status: TurnStatus.WAITING, Turn.claim_token: 0, Turn.attempts: 0, Turn.stop_requested: False,
+    Turn.answer: "", Turn.quotes: [], Turn.citations: [], Turn.trace: {},
+    Turn.prompt_tokens: 0, Turn.cached_tokens: 0, Turn.completion_tokens: 0,
+}  # fmt: skip
+"""What a turn begins with. An insert from a select cannot take the columns' own defaults."""
 
 
 class ConversationNotFound(NotFound):
@@ -66,18 +76,21 @@ def visible_turns(caller: Caller) -> Select[Turn]:
 
 
 async def open_conversation(session: AsyncSession, runtime: Runtime, caller: Caller, *, title: str) -> Conversation:
-    conversation = Conversation(
+    opening = _opening(runtime, caller, title=title, last_number=0).returning(Conversation)
+    return (await session.scalars(opening)).one()
+
+
+def _opening(runtime: Runtime, caller: Caller, *, title: str, last_number: int) -> Insert:
+    return insert(Conversation).values(
         id=uuid7(),
         community_id=caller.community_id,
         caller_kind=caller.kind,
         caller_id=caller.id,
         account_id=caller.account_id,
         title=title,
+        last_number=last_number,
         created_at=runtime.clock(),
     )
-    session.add(conversation)
-    await session.flush()
-    return conversation
 
 
 async def get_conversation(session: AsyncSession, caller: Caller, conversation_id: UUID) -> Conversation:
@@ -117,78 +130,99 @@ async def start_turn(
 ) -> Turn:
     """A question becomes a waiting turn, or joins the one that still waits in its conversation (a burst).
 
-    Its job leaves after commit. `history` comes from callers that keep it themselves.
-    Raises QuestionEmpty, QuestionTooLong, ConversationNotFound, QueueFull.
+    One statement. The job leaves after commit. `history` comes from callers that keep it themselves.
+    Raises QuestionEmpty, QuestionTooLong, ConversationNotFound, QueueFull (a burst joins even then).
     """
     question = check_text(text, chars_max=runtime.settings.turn_text_chars_max)
+    full = await _find_full(runtime, caller.community_id)
     if conversation_id is None:
-        conversation_id = (await open_conversation(session, runtime, caller, title=question[:TITLE_CHARS])).id
+        if full:
+            raise full
+        opened = _opening(runtime, caller, title=question[:TITLE_CHARS], last_number=1)
+        added = _added(runtime, caller, _numbered(opened), question, history)
+        rows: ExecutableReturnsRows = select(added)
     else:
-        conversation = await get_own_conversation(session, caller, conversation_id)
-        if joined := await _join_waiting(session, runtime, conversation.id, question):
-            return joined
-    await _check_admission(runtime, caller.community_id)
-    turn = Turn(
-        id=uuid7(),
-        community_id=caller.community_id,
-        conversation_id=conversation_id,
-        number=await _next_number(session, conversation_id),
-        messages=[question],
-        history=history,
-        language=language_of(question),
-        created_at=runtime.clock(),
-    )
-    session.add(turn)
-    await session.flush()
-    send_after_commit(session, job_of(turn.id, turn.community_id, conversation_id))
+        own = _numbered(_taking_number(caller, conversation_id))
+        joined = _joined(own, question, chars_max=runtime.settings.turn_text_chars_max)
+        added = _added(runtime, caller, own, question, history, unless=joined)
+        rows = select(joined) if full else union_all(select(joined), select(added))
+    turn: Turn | None = (await session.scalars(select(Turn).from_statement(rows))).one_or_none()
+    if turn is None:
+        raise full or ConversationNotFound
+    if len(turn.messages) == 1:
+        send_after_commit(session, job_of(turn.id, turn.community_id, turn.conversation_id))
     return turn
 
 
-async def _check_admission(runtime: Runtime, community_id: UUID) -> None:
-    """Raises QueueFull. Without Redis the question is taken in: its row is kept, and the sweeper sends it later."""
+async def _find_full(runtime: Runtime, community_id: UUID) -> QueueFull | None:
+    """Why no turn can be taken in now. Without Redis it is: its row is kept, and the sweeper sends it later."""
     try:
         await runtime.queue.check_admission(community_id)
+    except QueueFull as full:
+        return full
     except (RedisError, OSError) as error:
         log.warning("admission_not_checked", community_id=str(community_id), error=repr(error))
+    return None
 
 
-async def get_own_conversation(session: AsyncSession, caller: Caller, conversation_id: UUID) -> Conversation:
-    """A conversation the caller may write to, locked so that its turns get their numbers one by one.
+def _taking_number(caller: Caller, conversation_id: UUID) -> Update:
+    """Takes the next number of a conversation the caller may write to, and locks it: messages come in one by one.
 
     Staff who may read a resident's conversation do not thereby speak in it.
     """
-    found = await session.scalar(
-        visible_to(caller)
+    # While an older release is still running, its turns have numbers that were not taken here.
+    given = select(func.coalesce(func.max(Turn.number), 0)).where(Turn.conversation_id == conversation_id)
+    return (
+        update(Conversation)
         .where(
             Conversation.id == conversation_id,
+            Conversation.community_id == caller.community_id,
             Conversation.caller_kind == caller.kind,
             Conversation.caller_id == caller.id,
         )
-        .with_for_update()
+        .values(last_number=func.greatest(Conversation.last_number, given.scalar_subquery()) + 1)
     )
-    if found is None:
-        raise ConversationNotFound
-    return found
 
 
-async def _join_waiting(session: AsyncSession, runtime: Runtime, conversation_id: UUID, question: str) -> Turn | None:
+def _numbered(statement: Insert | Update) -> CTE:
+    return statement.returning(Conversation.id, Conversation.last_number).cte("own")
+
+
+def _joined(own: CTE, question: str, *, chars_max: int) -> CTE:
+    """The turn that still waits, with the question added to it."""
     chars = func.length(Turn.messages.cast(JSONB).cast(Turn.answer.type))
-    statement = (
+    return (
         update(Turn)
         .where(
-            Turn.conversation_id == conversation_id,
+            Turn.conversation_id == select(own.c.id).scalar_subquery(),
             Turn.status == TurnStatus.WAITING,
-            chars + len(question) <= runtime.settings.turn_text_chars_max,
+            chars + len(question) <= chars_max,
         )
         .values(messages=Turn.messages.op("||")(func.to_jsonb(question)))
         .returning(Turn)
+        .cte("joined")
     )
-    return (await session.scalars(statement)).first()
 
 
-async def _next_number(session: AsyncSession, conversation_id: UUID) -> int:
-    last = await session.scalar(select(func.max(Turn.number)).where(Turn.conversation_id == conversation_id))
-    return (last or 0) + 1
+def _added(
+    runtime: Runtime, caller: Caller, own: CTE, question: str, history: list[dict[str, str]] | None, *,
+    unless: CTE | None = None,
+) -> CTE:  # fmt: skip
+    """A new waiting turn with the number taken, unless the question has joined another."""
+    values = {
+        Turn.id: uuid7(),
+        Turn.community_id: caller.community_id,
+        Turn.messages: [question],
+        Turn.history: history,
+        Turn.language: language_of(question),
+        Turn.created_at: runtime.clock(),
+        **NEW_TURN,
+    }
+    row = select(*(literal(value, column.type) for column, value in values.items()), own.c.id, own.c.last_number)
+    if unless is not None:
+        row = row.where(~select(unless).exists())
+    columns = [column.key for column in (*values, Turn.conversation_id, Turn.number)]
+    return insert(Turn).from_select(columns, row, include_defaults=False).returning(Turn).cte("added")
 
 
 def job_of(turn_id: UUID, community_id: UUID, conversation_id: UUID) -> Job:

@@ -44,7 +44,10 @@ class Mode(StrEnum):
 
 
 class Conversation(HasId, Base):
-    """`caller_*` name who opened it; nobody else but staff with the right to read conversations sees it."""
+    """`caller_*` name who opened it; nobody else but staff with the right to read conversations sees it.
+
+    `last_number` is the number last taken for a turn; a message that joined a waiting turn took one too.
+    """
 
     __tablename__ = "conversations"
     __table_args__ = (Index("ix_conversations_caller", "community_id", "caller_id", "id"),)
@@ -53,6 +56,7 @@ class Conversation(HasId, Base):
     caller_id: Mapped[UUID]
     account_id: Mapped[UUID | None]
     title: Mapped[str] = mapped_column(default="")
+    last_number: Mapped[int] = mapped_column(default=0, server_default="0")
     created_at: Mapped[datetime]
 
 
