@@ -12,10 +12,12 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 import asyncpg
-from sqlalchemy import DateTime, Dialect, MetaData, String, event
+from prometheus_client import Histogram
+from sqlalchemy import AsyncAdaptedQueuePool, DateTime, Dialect, MetaData, String, event
 from sqlalchemy import Enum as SqlEnum
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, SessionTransaction, mapped_column
+from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.types import TypeDecorator, TypeEngine
 from uuid_utils.compat import uuid7
 
@@ -28,6 +30,12 @@ NAMING = {
     "fk": "fk_%(table_name)s_%(column_0_N_name)s",
     "pk": "pk_%(table_name)s",
 }
+
+
+POOL_WAIT_SECONDS = Histogram(
+    "linli_database_wait_seconds", "Wait for a database connection of the pool, opening one included.",
+    buckets=(0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5),
+)  # fmt: skip
 
 
 class UtcTime(TypeDecorator[datetime]):
@@ -94,6 +102,20 @@ def tenant_sql(tenant: Tenant | None) -> str:
     )
 
 
+class MeteredPool(AsyncAdaptedQueuePool):
+    """Tells how many wait for a connection and for how long."""
+
+    waiting = 0
+
+    def _do_get(self) -> ConnectionPoolEntry:
+        self.waiting += 1
+        try:
+            with POOL_WAIT_SECONDS.time():
+                return super()._do_get()
+        finally:
+            self.waiting -= 1
+
+
 class TenantSession(Session):
     """`info["tenant"]` says whose rows its transactions may touch."""
 
@@ -110,6 +132,7 @@ def open_database(url: str, settings: Settings) -> tuple[AsyncEngine, async_sess
     """The connection pool of this process and the maker of its sessions. `url` is postgresql://…"""
     engine = create_async_engine(
         async_url(url),
+        poolclass=MeteredPool,
         pool_size=settings.database_pool_connections,
         max_overflow=0,
         pool_timeout=settings.database_statement_seconds,

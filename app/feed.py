@@ -17,6 +17,7 @@ from typing import Any, Self
 from uuid import UUID
 
 import structlog
+from prometheus_client import Counter
 from redis.asyncio import Redis
 
 from app.errors import Invalid, NotFound
@@ -26,6 +27,10 @@ from app.settings import Settings
 __all__ = ["IDLE", "Event", "Feed", "FeedGone", "FollowerTooSlow", "InvalidEventId", "TokenFrames"]
 
 log = structlog.get_logger(__name__)
+
+EVENTS = Counter("linli_feed_events_total", "Events published.")
+BYTES = Counter("linli_feed_bytes_total", "Bytes of the events published.")
+UNHEARD = Counter("linli_feed_events_unpublished_total", "Events given up because Redis was away.")
 
 IDLE = "idle"
 """Name of the event, never stored, that a follower gets when nothing happened for `feed_idle_seconds`."""
@@ -86,6 +91,11 @@ class Feed:
         self._hub = Hub(redis, settings)
 
     @property
+    def followers(self) -> int:
+        """Those who follow a turn through this process now."""
+        return self._hub.followers
+
+    @property
     def frame_seconds(self) -> float:
         return self._settings.frame_ms_max / 1000
 
@@ -101,9 +111,13 @@ class Feed:
         while True:
             try:
                 async with asyncio.timeout_at(give_up):
-                    return text_of(await self._publish_script(keys=[_key(turn_id)], args=args))
+                    event_id = text_of(await self._publish_script(keys=[_key(turn_id)], args=args))
+                EVENTS.inc()
+                BYTES.inc(len(args[1].encode()))
+                return event_id
             except REDIS_AWAY as error:
                 if loop.time() >= give_up - RETRY_SECONDS:
+                    UNHEARD.inc()
                     log.warning("event_not_published", turn_id=str(turn_id), event_name=name, error=repr(error))
                     return ""
             await asyncio.sleep(RETRY_SECONDS)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
+from prometheus_client import Counter
 from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.client import PubSub
 from redis.asyncio.retry import Retry
@@ -20,6 +21,7 @@ from app.settings import Settings
 
 log = structlog.get_logger(__name__)
 
+CUT = Counter("linli_feed_followers_cut_total", "Followers given up because they read nothing for too long.")
 PING_SECONDS = 10.0
 """Silence after which the followers' connection is tested; twice that, and it is taken for dead."""
 REDIS_AWAY = (RedisError, OSError, TimeoutError)
@@ -121,6 +123,7 @@ class Follower:
         self._cut = True
         self._buffer.clear()
         self._news.set()
+        CUT.inc()
         log.info("follower_cut", key=self.key)
         if self._on_cut is not None:
             self._on_cut()
@@ -140,6 +143,10 @@ class Hub:
         self._pubsub: PubSub | None = None
         self._reader: asyncio.Task[None] | None = None
         self._commands = asyncio.Lock()
+
+    @property
+    def followers(self) -> int:
+        return sum(map(len, self._followers.values()))
 
     async def join(self, key: str, on_cut: Callable[[], object] | None) -> Follower:
         """A follower of the channel, subscribed unless Redis is away (then the replay waits for Redis)."""

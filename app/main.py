@@ -19,6 +19,7 @@ from app.rest.rate_limits import RateLimits
 from app.runtime import Runtime, open_runtime
 from app.settings import Settings
 from app.telemetry import instrument
+from app.vitals import living
 
 DESCRIPTION = """
 Linli 邻里: a smart-community assistant that property companies run themselves.
@@ -42,7 +43,7 @@ def create_app(runtime: Runtime | None = None) -> FastAPI:
                 yield
                 return
             logs.set_up(config)
-            async with open_runtime(config) as opened:
+            async with open_runtime(config) as opened, living(opened, "web"):
                 app.state.runtime = opened
                 yield
         finally:

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from app import db
 from app.db import Tenant
 from app.feed import Feed
+from app.metering import MeteredEngine
 from app.queue import Job, Queue, QueueFull
 from app.settings import Settings
 from models.embedder import Embedder
@@ -60,12 +61,10 @@ class Runtime:
 @asynccontextmanager
 async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
     """Open every part named by the settings; close them in reverse."""
-    from models.vllm_engine import VllmEngine
-
     database, sessions = db.open_database(settings.database_url, settings)
     redis = open_redis(settings)
     feed = Feed(redis, settings)
-    engine = VllmEngine(settings)
+    engine = open_engine(settings)
     embedder = open_embedder(settings)
     try:
         yield Runtime(
@@ -94,6 +93,13 @@ def open_redis(settings: Settings) -> Redis:
         health_check_interval=15,
     )
     return Redis.from_pool(pool)
+
+
+def open_engine(settings: Settings) -> Engine:
+    """The engine the settings name, its requests counted."""
+    from models.vllm_engine import VllmEngine
+
+    return MeteredEngine(VllmEngine(settings))
 
 
 def open_embedder(settings: Settings) -> Embedder:

@@ -153,7 +153,10 @@ class Settings(BaseSettings):
     retry_seconds_max: float = Field(60, description="Longest pause between two attempts.")
     dead_jobs_max: int = Field(10_000, description="Dead jobs kept for operators; the oldest leave first.")
     worker_slots_max: int = Field(16, description="Jobs one worker process runs at once.")
-    worker_metrics_port: int = Field(0, description="Port of the worker's own /metrics; 0 opens none.")
+    worker_metrics_port: int = Field(
+        0, description="Port of the worker's own /metrics; 0 opens none. `linli up` finds a free one."
+    )
+    worker_metrics_host: str = Field("127.0.0.1", description="Address the worker's /metrics listens on.")
     frame_ms_max: float = Field(100, description="Tokens are gathered into one event for at most this long.")
     feed_hours: float = Field(1, description="How long the events of a turn can be replayed.")
     feed_idle_seconds: float = Field(5, description="Quiet time after which a follower is woken to look around.")
@@ -162,6 +165,10 @@ class Settings(BaseSettings):
     follower_buffer_events_max: int = Field(256, description="Events held in memory for one follower.")
     follower_stall_seconds: float = Field(30, description="A follower that reads nothing for so long is cut.")
 
+    metrics_token: SecretStr | None = Field(
+        None,
+        description="Bearer token that /metrics asks for; without one only the private network may read it, unproxied.",
+    )
     log_json: bool = Field(True, description="Logs as JSON lines; false prints them for people.")
     log_level: str = Field("INFO", description="Lowest level that is logged.")
     telemetry_url: str = Field("", description="OTLP/HTTP endpoint for OpenTelemetry traces; empty sends none.")

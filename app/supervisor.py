@@ -170,6 +170,9 @@ class Supervisor:
         # Other commands in another terminal find us by this file.
         shared = {**values, "LINLI_DATABASE_OWNER_URL": self.owner_url}
         embedded.write_private(self.folder / "running.json", json.dumps(shared))
+        if not config.worker_metrics_port:
+            # Not shared: a worker that somebody starts by hand could not have the same port.
+            values["LINLI_WORKER_METRICS_PORT"] = str(embedded.keep_port(self.folder, "worker_metrics"))
         self.environment |= values | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
         self.environment.pop("LINLI_DATABASE_OWNER_URL", None)
 

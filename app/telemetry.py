@@ -1,8 +1,51 @@
-"""OpenTelemetry traces, only when an endpoint is set and the `telemetry` extra is installed."""
+"""What a process tells the outside: its meters, and OpenTelemetry traces where an endpoint is set.
 
+Traces need the `telemetry` extra.
+"""
+
+import hmac
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+import structlog
 from fastapi import FastAPI
+from prometheus_client import make_wsgi_app
 
 from app.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """Scrapes are not worth a line."""
+
+
+def serve_metrics(settings: Settings) -> WSGIServer | None:
+    """Serve /metrics of a process that is no web server, from a thread; None where no port is set or it is taken."""
+    if not settings.worker_metrics_port:
+        return None
+    answer: Callable[..., Iterable[bytes]] = make_wsgi_app()
+    token = settings.metrics_token.get_secret_value() if settings.metrics_token else ""
+
+    def guarded(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        given = str(environ.get("HTTP_AUTHORIZATION", "")).removeprefix("Bearer ")
+        if token and not hmac.compare_digest(given.encode(), token.encode()):
+            start_response("403 Forbidden", [("Content-Type", "text/plain")])
+            return [b"metrics_closed\n"]
+        return answer(environ, start_response)
+
+    host, port = settings.worker_metrics_host, settings.worker_metrics_port
+    try:
+        server = make_server(host, port, guarded, handler_class=_Quiet)
+    except OSError as error:
+        # A second worker of one machine, say: it answers questions all the same.
+        log.error("metrics_not_served", host=host, port=port, error=str(error))
+        return None
+    threading.Thread(target=server.serve_forever, daemon=True, name="metrics").start()
+    return server
 
 
 def instrument(app: FastAPI, settings: Settings) -> None:

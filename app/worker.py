@@ -10,7 +10,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import prometheus_client
 import structlog
 from prometheus_client import Counter, Gauge, Histogram
 from redis.exceptions import RedisError
@@ -320,17 +319,17 @@ async def _run_periodically(runtime: "Runtime", name: str, seconds: float, task:
 
 async def serve(settings: settings_module.Settings) -> None:
     """The worker process: opens everything, works until SIGTERM or SIGINT."""
+    from app import telemetry, vitals
     from app.runtime import open_runtime
 
     for module in JOB_MODULES:
         importlib.import_module(module)
-    if settings.worker_metrics_port:
-        prometheus_client.start_http_server(settings.worker_metrics_port)
+    telemetry.serve_metrics(settings)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stop.set)
-    async with open_runtime(settings) as runtime:
+    async with open_runtime(settings) as runtime, vitals.living(runtime, "worker"):
         await run(runtime, stop=stop)
 
 

@@ -147,7 +147,8 @@ class EngineFailed(Exception):
 class Engine(Protocol):
     """A language model server. Leaving a stream early (`aclose`) cancels the generation at the server."""
 
-    model_name: str
+    @property
+    def model_name(self) -> str: ...
 
     def stream(self, request: Request) -> AsyncGenerator[Delta, None]:
         """Pieces of the answer as they come; use it in `contextlib.aclosing`.

@@ -1,24 +1,37 @@
 """Is it alive, is it ready, and what do the meters say."""
 
 import asyncio
+import hmac
 from contextlib import suppress
+from ipaddress import ip_address
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
-from prometheus_client import CONTENT_TYPE_LATEST, Gauge, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from redis.exceptions import RedisError
-from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.queue import QueueStats
-from app.runtime import Runtime, RuntimeDep
+from app import vitals
+from app.errors import Forbidden
+from app.runtime import RuntimeDep
+from app.settings import Settings
 from models.engine import State
 
 router = APIRouter(tags=["health"])
-ENGINE_STATE = Gauge("linli_engine_ready", "1 when the engine answers")
-QUEUE_JOBS = Gauge("linli_queue_jobs", "Jobs in the queue by state", ["state"])
-OLDEST_WAIT = Gauge("linli_queue_oldest_wait_seconds", "Longest wait of a ready job", ["lane"])
+FORWARDED = ("x-forwarded-for", "forwarded", "x-real-ip")
+
+
+class MetricsClosed(Forbidden):
+    """The meters are not for the world."""
+
+    code = "metrics_closed"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The meters are read from the private network without a proxy, or with the token LINLI_METRICS_TOKEN.",
+            "监控指标只能从内网直接读取，或携带 LINLI_METRICS_TOKEN 令牌读取。",
+        )
 
 
 @router.get("/healthz")
@@ -30,14 +43,12 @@ async def get_health() -> dict[str, str]:
 @router.get("/readyz", responses={503: {"description": "A part is missing; the body says which."}})
 async def get_readiness(runtime: RuntimeDep) -> JSONResponse:
     """Ready when Postgres and Redis answer. The engine is told beside them: without it Linli quotes passages."""
-    database, redis = await asyncio.gather(_database(runtime), _redis(runtime))
-    engine = await runtime.engine.state()
-    ready = database == "ok" and redis == "ok"
+    parts, engine = await asyncio.gather(vitals.parts(runtime), runtime.engine.state())
+    ready = all(found == "ok" for found in parts.values())
     body: dict[str, Any] = {
         "ready": ready,
         "parts": {
-            "database": database,
-            "redis": redis,
+            **parts,
             "engine": engine.state if engine.state is State.READY else f"{engine.state}: {engine.detail}",
         },
         "mode": "full" if engine.state is State.READY else "degraded",
@@ -46,35 +57,37 @@ async def get_readiness(runtime: RuntimeDep) -> JSONResponse:
     return JSONResponse(body, status_code=200 if ready else 503)
 
 
-async def _database(runtime: Runtime) -> str:
-    try:
-        async with asyncio.timeout(2), runtime.transaction(None) as session:
-            await session.execute(text("SELECT 1"))
-    except (SQLAlchemyError, OSError, TimeoutError) as error:
-        return f"down: {type(error).__name__}"
-    return "ok"
-
-
-async def _redis(runtime: Runtime) -> str:
-    try:
-        async with asyncio.timeout(2):
-            await runtime.redis.ping()
-    except (RedisError, OSError, TimeoutError) as error:
-        return f"down: {type(error).__name__}"
-    return "ok"
-
-
 @router.get("/metrics", include_in_schema=False)
 async def get_metrics(request: Request, runtime: RuntimeDep) -> Response:
-    engine = await runtime.engine.state()
-    ENGINE_STATE.set(engine.state is State.READY)
-    with suppress(RedisError, OSError):
-        _count(await runtime.queue.stats())
+    """What Prometheus reads. Raises MetricsClosed."""
+    check_reader(request, runtime.settings)
+    parts = await vitals.parts(runtime)
+    # A part that is down must not make the others silent.
+    if parts["redis"] == "ok":
+        with suppress(RedisError, OSError, TimeoutError):
+            await vitals.show_house(runtime)
+    if parts["database"] == "ok":
+        with suppress(SQLAlchemyError, OSError, TimeoutError):
+            vitals.DOCUMENTS_WAITING.set(await vitals.documents_waiting(runtime))
+    vitals.show(runtime)
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 
-def _count(stats: QueueStats) -> None:
-    for state in ("waiting", "delayed", "parked", "leased", "dead"):
-        QUEUE_JOBS.labels(state).set(getattr(stats, state))
-    for lane, found in stats.lanes.items():
-        OLDEST_WAIT.labels(lane).set(found.oldest_wait_seconds)
+def check_reader(request: Request, settings: Settings) -> None:
+    """With a token set, it decides; without one only the private network is answered, and nobody behind a proxy."""
+    if settings.metrics_token is not None:
+        given = request.headers.get("authorization", "").removeprefix("Bearer ")
+        if not hmac.compare_digest(given.encode(), settings.metrics_token.get_secret_value().encode()):
+            raise MetricsClosed
+        return
+    if not _is_near(request.client.host if request.client else "") or any(
+        name in request.headers for name in FORWARDED
+    ):
+        raise MetricsClosed
+
+
+def _is_near(host: str) -> bool:
+    try:
+        return ip_address(host).is_private
+    except ValueError:
+        return False

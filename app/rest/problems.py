@@ -7,6 +7,7 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from prometheus_client import Counter
 from pydantic import BaseModel, Field
 from redis.exceptions import RedisError
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
@@ -17,6 +18,10 @@ from app.errors import AppError, RetryLater
 from models.openai_embedder import EmbedderFailed
 
 log = structlog.get_logger(__name__)
+
+PROBLEMS_TOLD = Counter(
+    "linli_problems_total", "Requests refused or failed, by the code they were told.", ["status", "code"]
+)
 
 
 class Problem(BaseModel):
@@ -41,6 +46,7 @@ def render(
     request: Request, *, status: int, code: str, en: str, zh: str, facts: dict[str, Any] | None = None,
     headers: dict[str, str] | None = None,
 ) -> JSONResponse:  # fmt: skip
+    PROBLEMS_TOLD.labels(status, code).inc()
     problem = Problem(
         type=f"urn:linli:problem:{code}",
         title=HTTPStatus(status).phrase,
