@@ -97,9 +97,9 @@ def open_redis(settings: Settings) -> Redis:
 
 def open_engine(settings: Settings) -> Engine:
     """The engine the settings name, its requests counted."""
-    from models.vllm_engine import VllmEngine
+    from models import engine_pool
 
-    return MeteredEngine(VllmEngine(settings))
+    return MeteredEngine(engine_pool.open_engine(settings))
 
 
 def open_embedder(settings: Settings) -> Embedder:

@@ -20,7 +20,9 @@ class Settings(BaseSettings):
     database_url: str = Field("", description="Postgres of the app role; empty starts the embedded one.")
     database_owner_url: str = Field("", description="Postgres of the owner role, used by migrations only.")
     redis_url: str = Field("", description="Redis or Valkey; empty starts the embedded one.")
-    engine_url: str = Field("", description="OpenAI-compatible base URL ending in /v1; empty starts the embedded vLLM.")
+    engine_url: str = Field(
+        "", description="OpenAI-compatible base URL ending in /v1, or several by comma; empty starts the embedded vLLM."
+    )
 
     # `linli up`
     seed_practice: bool = Field(True, description="Fill a new embedded database with the practice community.")
@@ -74,8 +76,11 @@ class Settings(BaseSettings):
     engine_total_seconds: float = Field(180, description="Longest time for one answer.")
     engine_attempts_max: int = Field(2, description="Tries of one request; only before its first token came.")
     engine_state_seconds: float = Field(2, description="How long a look at the engine's state stays valid.")
-    engine_canary_seconds: float = Field(15, description="Quiet time after which one token is asked for as a test.")
-    engine_canary_wait_seconds: float = Field(10, description="Longest wait for that token before the engine is hung.")
+    engine_stall_seconds_min: float = Field(
+        5, description="Silence of the whole engine that may mean it hangs; longer where it is slow (engine_pace.py)."
+    )
+    engine_canary_seconds: float = Field(10, description="Quiet time after which one token is asked for as a test.")
+    engine_canary_wait_seconds: float = Field(10, description="Longest wait for the first such token of an engine.")
     breaker_failures_max: int = Field(5, description="Engine failures within the window that open the breaker.")
     breaker_window_seconds: float = Field(60, description="Window in which engine failures are counted.")
     breaker_open_seconds: float = Field(5, description="Rest before a broken engine is tried again.")

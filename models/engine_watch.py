@@ -1,13 +1,15 @@
 """Watches one engine: is it there, what does it understand, does it still generate.
 
-`/health` is asked often and cheaply, but vLLM answers 200 there also when it hangs. So after quiet time one token
-is asked for as a test (the canary), and tokens of real answers count as signs of life.
+`/health` is asked often and cheaply, but vLLM answers 200 there also when it hangs. So while anything is owed to us a
+guard waits for signs of life by the rule of `engine_pace.Pace`, and after quiet time one token is asked for as a test
+(the canary), which is owed like any other.
 """
 
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,16 +19,21 @@ import httpx
 
 from models.breaker import Breaker, Position
 from models.engine import EngineBusy, EngineFailed, EngineSeen, EngineState, State
+from models.engine_meters import Meters, read_meters
+from models.engine_pace import LOOKS, Owed, Pace, PaceSettings
 
 LOOK_WAIT_SECONDS = 0.25
 """A caller waits this long for a fresh look when there is an older one; degraded mode beats a late answer."""
+METERS_SECONDS = 5.0
+"""How old the engine's own figures may get before a look asks for them again."""
+GUARD_PAUSE_SECONDS_MIN = 0.01
 STATUS_FILE = "engine_status.json"
 STATUS_FILE_SECONDS_MAX = 900
 """A status older than this was left behind by a `linli up` that is gone."""
 DETAIL_CHARS_MAX = 300
 
 
-class WatchSettings(Protocol):
+class WatchSettings(PaceSettings, Protocol):
     """The settings the watch needs."""
 
     @property
@@ -43,8 +50,6 @@ class WatchSettings(Protocol):
     def engine_state_seconds(self) -> float: ...
     @property
     def engine_canary_seconds(self) -> float: ...
-    @property
-    def engine_canary_wait_seconds(self) -> float: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +59,10 @@ class Dialect:
     model: str
     vllm: bool
     priority: bool
+
+
+class CanaryLate(EngineFailed):
+    """The test token took longer than any answer may, while the engine gave signs of life."""
 
 
 class EngineWatch:
@@ -66,7 +75,8 @@ class EngineWatch:
         settings: WatchSettings,
         breaker: Breaker,
         *,
-        canary: Callable[[Dialect, float], Awaitable[None]],
+        canary: Callable[[Dialect, Owed], Awaitable[None]],
+        in_flight: Callable[[], int],
     ) -> None:
         self._http = http
         self._url = url
@@ -77,53 +87,111 @@ class EngineWatch:
         self._dialect: Dialect | None = None
         self._seen: EngineState | None = None
         self._seen_at = 0.0
-        self._alive_at = 0.0
         self._looking: asyncio.Task[EngineState] | None = None
         self._testing: asyncio.Task[None] | None = None
+        self._guarding: asyncio.Task[None] | None = None
+        self._meters: Meters | None = None
+        self._meters_at = 0.0
+        self._tokens_per_second: float | None = None
+        self._canary_seconds: float | None = None
+        self._in_flight = in_flight
+        self.others = 0
+        """Requests of other processes at this engine, as of the last reading of its figures."""
+        self.pace = Pace(settings)
         self.model_name = settings.engine_model
 
-    async def look(self, *, busy: bool) -> EngineState:
+    async def look(self) -> EngineState:
         """The state with all slots free. Fresh within `engine_state_seconds`, or a moment's wait for a new look."""
-        seen = await self._look()
-        if seen.state is not State.READY:
-            # Off or warming up says more than "it fails", and there is nobody to send a test to.
-            return seen
-        if self._breaker.position is not Position.CLOSED:
+        if self._begin_look():
+            assert self._looking is not None
+            if self._seen is None:
+                await asyncio.shield(self._looking)
+            else:
+                await asyncio.wait([self._looking], timeout=LOOK_WAIT_SECONDS)
+        return self._seen_and_tested().state
+
+    def glance(self) -> EngineSeen:
+        """The engine as it was last seen; a look or a test that is due begins, and nobody waits for it."""
+        self._begin_look()
+        return self._seen_and_tested()
+
+    def _seen_and_tested(self) -> EngineSeen:
+        seen, quiet = self.seen(), time.monotonic() - self.pace.sign_at
+        if seen.state.state is State.FAILING and self._breaker.position is not Position.CLOSED:
             self._start_canary()
-            return self._failing()
-        quiet = time.monotonic() - self._alive_at
-        if not busy and quiet > self._settings.engine_canary_seconds:
+        elif seen.state.state is State.READY and not seen.in_flight and quiet > self._settings.engine_canary_seconds:
+            # Only while nothing runs: then the tokens, or their absence, tell.
             self._start_canary()
         return seen
 
-    async def _look(self) -> EngineState:
-        fresh = time.monotonic() - self._seen_at < self._settings.engine_state_seconds
-        if self._seen is None or not fresh:
-            if self._looking is None or self._looking.done():
-                self._looking = asyncio.create_task(self._renew())
-            if self._seen is None:
-                return await asyncio.shield(self._looking)
-            await asyncio.wait([self._looking], timeout=LOOK_WAIT_SECONDS)
-        return self._seen
-
-    def seen(self, *, in_flight: int) -> EngineSeen:
+    def seen(self) -> EngineSeen:
         """The engine as it was last seen; asks nobody."""
         state = self._seen or EngineState(State.OFF, "Not asked yet.", 0)
+        # Off or warming up says more than "it fails", and there is nobody to send a test to.
         if state.state is State.READY and self._breaker.position is not Position.CLOSED:
-            state = self._failing()
-        state = replace(state, slots=max(0, state.slots - in_flight))
-        return EngineSeen(name_of(self._url), state, in_flight, breaker=self._breaker.position, detail=state.detail)
+            state = EngineState(State.FAILING, f"The engine fails: {self._breaker.detail}", 0)
+        meters, in_flight = self._meters, self._in_flight()
+        return EngineSeen(
+            name_of(self._url),
+            replace(state, slots=max(0, state.slots - in_flight)),
+            in_flight,
+            running=meters.running if meters else None,
+            waiting=meters.waiting if meters else None,
+            tokens_per_second=self._tokens_per_second,
+            prefix_cache_hits=meters.prefix_cache_hits if meters else None,
+            prefix_cache_queries=meters.prefix_cache_queries if meters else None,
+            breaker=self._breaker.position,
+            canary_seconds=self._canary_seconds,
+            detail=state.detail,
+        )
 
-    def _failing(self) -> EngineState:
-        return EngineState(State.FAILING, f"The engine fails: {self._breaker.detail}", 0)
+    def _begin_look(self) -> bool:
+        """Whether the last look is old, so that a new one is under way."""
+        if self._seen is not None and time.monotonic() - self._seen_at < self._settings.engine_state_seconds:
+            return False
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._renew())
+        return True
 
-    def saw_life(self) -> None:
-        """A token came: the engine generates."""
-        self._alive_at = time.monotonic()
+    @contextmanager
+    def owing(self, chars: int) -> Iterator[Owed]:
+        """A request whose prompt has so many characters is at the engine; it is cut when the engine hangs."""
+        owed = self.pace.owe(chars)
+        if self._guarding is None or self._guarding.done():
+            self._guarding = asyncio.create_task(self._guard())
+        try:
+            yield owed
+        finally:
+            self.pace.settle(owed)
+
+    async def _guard(self) -> None:
+        """Ends all waiting when the engine hangs. Costs nothing while tokens come: it wakes once in a while."""
+        before: Meters | None = None
+        pause_max = self._settings.engine_stall_seconds_min / LOOKS
+        while self.pace.owed:
+            patience, silence = self.pace.patience_seconds(), self.pace.silence_seconds()
+            first_look = patience / LOOKS
+            if silence < first_look:
+                before, left = None, first_look - silence
+            else:
+                meters = await self._read_meters()
+                if before is not None and meters is not None and meters.progress != before.progress:
+                    self.pace.sign()
+                elif self.pace.silence_seconds() >= patience:
+                    self._hangs(silence)
+                before = meters or before
+                left = min(first_look, patience - silence) if silence < patience else first_look
+            await asyncio.sleep(max(GUARD_PAUSE_SECONDS_MIN, min(left, pause_max)))
+
+    def _hangs(self, seconds: float) -> None:
+        self._breaker.failed(f"It hangs: no sign of life for {seconds:.1f} s.", certain=True)
+        self.forget()
+        for owed in self.pace.owed:
+            owed.cut()
 
     def alive_within(self, seconds: float) -> bool:
         """Whether some answer got a token that lately."""
-        return time.monotonic() - self._alive_at < seconds
+        return time.monotonic() - self.pace.sign_at < seconds
 
     def forget(self) -> None:
         """A request failed: the next look is a fresh one, and another server may be listening by then."""
@@ -135,7 +203,7 @@ class EngineWatch:
             self._dialect = replace(self._dialect, priority=False)
 
     async def close(self) -> None:
-        tasks = [task for task in (self._looking, self._testing) if task is not None]
+        tasks = [task for task in (self._looking, self._testing, self._guarding) if task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -173,6 +241,7 @@ class EngineWatch:
         if before is not None and before.state is not State.READY and self._seen.state is State.READY:
             # It was away and is back: what failed before says nothing about it now.
             self._breaker.ripen()
+            self.pace.forget()
         self._seen_at = time.monotonic()
         return self._seen
 
@@ -187,6 +256,7 @@ class EngineWatch:
                 # A plain server has no /health; that it listed its models is as much as it says.
                 if health.status_code not in (httpx.codes.OK, httpx.codes.NOT_FOUND):
                     return EngineState(State.FAILING, f"The engine says it is unwell: {await refusal(health)}", 0)
+                await self._look_at_meters()
             else:
                 await self._get(f"{self._url}/models")
         except EngineFailed as error:
@@ -199,39 +269,49 @@ class EngineWatch:
             self._testing = asyncio.create_task(self._test())
 
     async def _test(self) -> None:
-        before = await self._tokens_generated()
+        """One token as a test; a hung engine is the guard's to find, which then cuts the test as well."""
+        started = time.monotonic()
         try:
-            await self._canary(await self.dialect(), self._settings.engine_canary_wait_seconds)
+            dialect = await self.dialect()
+            with self.owing(0) as owed:
+                await self._canary(dialect, owed)
+                owed.token()
         except EngineBusy:
             # It refuses because it is full; that is life.
             self._breaker.leave()
+        except CanaryLate:
+            # Others get their tokens and our test waits behind them: busy, not hung.
+            self._breaker.succeeded()
         except EngineFailed as error:
-            after = await self._tokens_generated()
-            if before is not None and after is not None and after > before:
-                # Others get their tokens and our test waits behind them: busy, not hung.
-                self._breaker.succeeded()
-            else:
-                self._breaker.failed(str(error), certain=True)
-                self.forget()
+            self._breaker.failed(str(error), certain=True)
+            self.forget()
         else:
-            self.saw_life()
+            self._canary_seconds = time.monotonic() - started
             self._breaker.succeeded()
             self._seen_at = 0.0
         finally:
             self._breaker.leave()
 
-    async def _tokens_generated(self) -> float | None:
-        """vLLM's own count of generated tokens; None where there is none to read."""
+    async def _look_at_meters(self) -> None:
+        """Renews the engine's own figures when they are old."""
+        passed = time.monotonic() - self._meters_at
+        if passed < METERS_SECONDS:
+            return
+        before, self._meters = self._meters, await self._read_meters()
+        self._meters_at = time.monotonic()
+        if self._meters is None:
+            self.others, self._tokens_per_second = 0, None
+            return
+        self.others = max(0, self._meters.running + self._meters.waiting - self._in_flight())
+        if before is not None:
+            self._tokens_per_second = max(0, self._meters.generated - before.generated) / passed
+
+    async def _read_meters(self) -> Meters | None:
+        """The engine's own figures; None where there are none to read."""
         try:
-            metrics = await self._get(f"{self._root}/metrics")
+            return read_meters((await self._get(f"{self._root}/metrics")).text)
         except EngineFailed:
             return None
-        counts = [
-            float(line.rsplit(" ", 1)[1])
-            for line in metrics.text.splitlines()
-            if line.startswith("vllm:generation_tokens_total")
-        ]
-        return sum(counts) if counts else None
 
 
 def name_of(url: str) -> str:

@@ -6,7 +6,7 @@ token (measured: 265 µs of CPU a token against 58 µs here) and retries where w
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from typing import Any, Protocol
@@ -17,7 +17,8 @@ from pydantic import SecretStr
 from models import structured
 from models.breaker import Breaker
 from models.engine import Completion, Delta, EngineBusy, EngineFailed, EngineSeen, EngineState, Request, ToolCall, Usage
-from models.engine_watch import Dialect, EngineWatch, WatchSettings, refusal
+from models.engine_pace import Owed
+from models.engine_watch import CanaryLate, Dialect, EngineWatch, WatchSettings, refusal
 from models.sse import DONE, Answer, Events
 
 RETRY_PAUSE_SECONDS = 0.2
@@ -33,10 +34,6 @@ class EngineClientSettings(WatchSettings, Protocol):
     def engine_url(self) -> str: ...
     @property
     def engine_api_key(self) -> SecretStr | None: ...
-    @property
-    def engine_first_token_seconds(self) -> float: ...
-    @property
-    def engine_between_tokens_seconds(self) -> float: ...
     @property
     def engine_total_seconds(self) -> float: ...
     @property
@@ -57,6 +54,10 @@ class EngineSilent(EngineFailed):
     """No token came in time: the engine hangs, or it has more to do than it can."""
 
 
+class EngineHung(EngineSilent):
+    """It was cut off by the watch: nobody got anything from this engine for too long."""
+
+
 class EngineRefused(EngineFailed):
     """The engine understood the request and will not do it (4xx): our mistake, so the breaker stays shut."""
 
@@ -64,9 +65,10 @@ class EngineRefused(EngineFailed):
 class VllmEngine:
     """One engine URL. `model_name` is the setting, or the first model the server lists once it has been asked."""
 
-    def __init__(self, settings: EngineClientSettings, *, url: str = "") -> None:
-        """`url` (ending in /v1) stands in for the setting `engine_url`."""
+    def __init__(self, settings: EngineClientSettings, *, url: str = "", attempts_max: int = 0) -> None:
+        """`url` (ending in /v1) and `attempts_max` stand in for the settings of that name."""
         self._settings = settings
+        self._attempts_max = attempts_max or max(1, settings.engine_attempts_max)
         self._url = (url or settings.engine_url).rstrip("/")
         key = settings.engine_api_key
         headers = {"Authorization": f"Bearer {key.get_secret_value()}"} if key is not None else {}
@@ -84,17 +86,28 @@ class VllmEngine:
         )
         self.model_name = settings.engine_model
         self._in_flight = 0
-        self._watch = EngineWatch(self._http, self._url, settings, self._breaker, canary=self._canary)
+        self._watch = EngineWatch(
+            self._http, self._url, settings, self._breaker, canary=self._canary, in_flight=lambda: self._in_flight
+        )
 
     async def state(self) -> EngineState:
         """How it stands now, at most `engine_state_seconds` old. Free slots count this process's own requests."""
-        seen = await self._watch.look(busy=self._in_flight > 0)
+        seen = await self._watch.look()
         self.model_name = self._watch.model_name
-        return replace(seen, slots=max(0, seen.slots - self._in_flight))
+        return seen
 
     def engines(self) -> list[EngineSeen]:
         """This one, as it was last seen."""
-        return [self._watch.seen(in_flight=self._in_flight)]
+        return [self._watch.seen()]
+
+    def glance(self) -> EngineSeen:
+        """The engine as it was last seen; a look that is due begins, and nobody waits for it."""
+        return self._watch.glance()
+
+    @property
+    def load(self) -> int:
+        """Requests at the engine: ours now, other processes' as of its last figures."""
+        return self._in_flight + self._watch.others
 
     async def close(self) -> None:
         await self._watch.close()
@@ -102,10 +115,7 @@ class VllmEngine:
 
     async def complete(self, request: Request) -> Completion:
         """The whole answer; one that breaks its form is asked for once more. Raises EngineBusy, EngineFailed."""
-        try:
-            return await self._collect(request)
-        except structured.BadAnswer:
-            return await self._collect(replace(request, temperature=max(request.temperature, RETRY_TEMPERATURE)))
+        return await complete_by(self.stream, request)
 
     async def stream(self, request: Request) -> AsyncGenerator[Delta, None]:
         """Pieces of the answer as they come; the last has finish_reason, usage and whole tool calls.
@@ -127,6 +137,9 @@ class VllmEngine:
             # It answered, so it is alive: a half-open breaker may close on that.
             self._breaker.succeeded()
             raise
+        except EngineHung:
+            # The watch has opened the breaker already.
+            raise
         except EngineFailed as error:
             if isinstance(error, EngineSilent) and self._watch.alive_within(
                 self._settings.engine_between_tokens_seconds
@@ -140,22 +153,9 @@ class VllmEngine:
             self._in_flight -= 1
             self._breaker.leave()
 
-    async def _collect(self, request: Request) -> Completion:
-        text: list[str] = []
-        calls: tuple[ToolCall, ...] = ()
-        reason, usage, shares = "", Usage(), dict[str, float]()
-        async with aclosing(self.stream(request)) as pieces:
-            async for delta in pieces:
-                text.append(delta.text)
-                calls += delta.tool_calls
-                reason, usage = delta.finish_reason or reason, delta.usage or usage
-                shares |= delta.shares
-        return Completion("".join(text), calls, reason, usage, shares)
-
     async def _with_retries(self, request: Request) -> AsyncGenerator[Delta, None]:
-        attempts = max(1, self._settings.engine_attempts_max)
         ends_at = time.monotonic() + self._settings.engine_total_seconds
-        for attempt in range(1, attempts + 1):
+        for attempt in range(1, self._attempts_max + 1):
             try:
                 dialect = await self._watch.dialect()
                 self.model_name = dialect.model
@@ -164,7 +164,7 @@ class VllmEngine:
                         yield delta
                 return
             except EngineUnreached:
-                if attempt == attempts:
+                if attempt == self._attempts_max:
                     raise
                 await asyncio.sleep(RETRY_PAUSE_SECONDS)
 
@@ -172,12 +172,17 @@ class VllmEngine:
         answer, text = Answer(), ""
         wrapped = structured.is_wrapped(request, vllm=dialect.vllm)
         formed = request.json_schema is not None or request.choices is not None
-        async with aclosing(self._events(self._body(request, dialect), ends_at)) as events:
-            async for piece in _texts(answer, events):
-                self._watch.saw_life()
-                text += piece if formed else ""
-                if not wrapped:
-                    yield Delta(piece)
+        chars = sum(len(message.content) for message in request.messages)
+        with self._watch.owing(chars) as owed:
+            async with aclosing(self._payloads(self._body(request, dialect), owed, ends_at)) as payloads:
+                async for payload in payloads:
+                    piece, progress = answer.take(payload)
+                    if progress:
+                        owed.token()
+                    if piece:
+                        text += piece if formed else ""
+                        if not wrapped:
+                            yield Delta(piece)
         if answer.finish_reason is None:
             raise EngineFailed("The engine's answer was cut off.")
         last = ""
@@ -188,45 +193,46 @@ class VllmEngine:
         shares = structured.shares(answer.first_token, request.choices) if request.choices else {}
         yield Delta(last, answer.tool_calls, answer.finish_reason, answer.usage, shares)
 
-    async def _events(self, body: dict[str, Any], ends_at: float) -> AsyncGenerator["Pulse", None]:
-        """Payloads as they come. The consumer marks each that is a sign of progress; silence between marks is timed."""
-        settings, events, pulse = self._settings, Events(), Pulse()
+    async def _payloads(self, body: dict[str, Any], owed: Owed, ends_at: float) -> AsyncGenerator[str, None]:
+        """Payloads as they come. The consumer tells `owed` of each sign of progress; silence between them is timed."""
+        settings, events, payload = self._settings, Events(), ""
         limit = settings.engine_first_token_seconds
-        async with self._response(body, time.monotonic() + limit, ends_at) as response:
+        async with self._response(body, owed, time.monotonic() + limit, ends_at) as response:
             chunks = response.aiter_raw()
             heard_at = time.monotonic()
             while True:
                 try:
-                    async with asyncio.timeout(_left(min(heard_at + limit, ends_at))):
+                    async with waiting(owed, min(heard_at + limit, ends_at)):
                         chunk = await anext(chunks)
                 except StopAsyncIteration:
                     return
                 except (TimeoutError, httpx.HTTPError) as error:
-                    if pulse.payload == DONE:
+                    if payload == DONE:
                         return
-                    raise _broken(error, pulse.tokens) from error
-                before = pulse.tokens
+                    raise _broken(error, owed) from error
                 for payload in events.feed(chunk):
-                    pulse.payload = payload
-                    yield pulse
-                if pulse.payload == DONE:
+                    yield payload
+                if payload == DONE:
                     # Only the end of the body is left; once it is read the connection serves the next request.
                     limit = LAST_BYTES_SECONDS
-                elif pulse.tokens > before:
+                elif owed.is_running:
                     limit = settings.engine_between_tokens_seconds
-                if pulse.tokens > before:
-                    # Measured from when we listen again: a slow reader of ours is not the engine's silence.
+                if owed.listens_at is None:
+                    # Progress. Measured from when we listen again: a slow reader of ours is not the engine's silence.
                     heard_at = time.monotonic()
+                    owed.listen()
 
     @asynccontextmanager
-    async def _response(self, body: dict[str, Any], first_by: float, ends_at: float) -> AsyncIterator[httpx.Response]:
+    async def _response(
+        self, body: dict[str, Any], owed: Owed, first_by: float, ends_at: float
+    ) -> AsyncIterator[httpx.Response]:
         """An accepted answer stream. Leaving closes its connection unless it was read to the end."""
         request = self._http.build_request("POST", f"{self._url}/chat/completions", json=body)
         try:
-            async with asyncio.timeout(_left(min(first_by, ends_at))):
+            async with waiting(owed, min(first_by, ends_at)):
                 response = await self._http.send(request, stream=True)
         except TimeoutError as error:
-            raise EngineSilent("The engine is silent: no first token in time.") from error
+            raise _broken(error, owed) from error
         except httpx.HTTPError as error:
             raise EngineUnreached(f"The engine cannot be reached: {error!r}") from error
         try:
@@ -277,7 +283,7 @@ class VllmEngine:
             body["cache_salt"] = request.salt
         return body
 
-    async def _canary(self, dialect: Dialect, seconds: float) -> None:
+    async def _canary(self, dialect: Dialect, owed: Owed) -> None:
         """One token, ahead of all others. Raises what a request would."""
         body = {
             "model": dialect.model,
@@ -287,43 +293,54 @@ class VllmEngine:
             **({"priority": -1_000} if dialect.priority else {}),
         }
         try:
-            async with asyncio.timeout(seconds):
+            async with waiting(owed, time.monotonic() + self._settings.engine_first_token_seconds):
                 response = await self._http.post(f"{self._url}/chat/completions", json=body)
-        except (TimeoutError, httpx.HTTPError) as error:
-            raise EngineFailed(f"No test token within {seconds:g} s: {error!r}") from error
+        except TimeoutError as error:
+            kind = EngineHung if owed.is_cut else CanaryLate
+            raise kind("No test token came.") from error
+        except httpx.HTTPError as error:
+            raise EngineFailed(f"No test token: {error!r}") from error
         if response.status_code != httpx.codes.OK:
             raise await self._refused(response)
 
 
-class Pulse:
-    """One event on its way to the consumer, who counts it in `tokens` when it is a sign of progress."""
-
-    __slots__ = ("payload", "tokens")
-
-    def __init__(self) -> None:
-        self.payload = ""
-        self.tokens = 0
+Stream = Callable[[Request], AsyncGenerator[Delta, None]]
 
 
-async def _texts(answer: Answer, events: AsyncGenerator[Pulse, None]) -> AsyncGenerator[str, None]:
-    """The text pieces; everything else gathers in `answer`."""
-    async for pulse in events:
-        text, progress = answer.take(pulse.payload)
-        pulse.tokens += progress
-        if text:
-            yield text
+async def complete_by(stream: Stream, request: Request) -> Completion:
+    """The whole answer of a streaming engine; one that breaks its form is asked for once more."""
+    try:
+        return await _collect(stream, request)
+    except structured.BadAnswer:
+        return await _collect(stream, replace(request, temperature=max(request.temperature, RETRY_TEMPERATURE)))
 
 
-def _broken(error: Exception, tokens: int) -> EngineFailed:
+async def _collect(stream: Stream, request: Request) -> Completion:
+    text: list[str] = []
+    calls: tuple[ToolCall, ...] = ()
+    reason, usage, shares = "", Usage(), dict[str, float]()
+    async with aclosing(stream(request)) as pieces:
+        async for delta in pieces:
+            text.append(delta.text)
+            calls += delta.tool_calls
+            reason, usage = delta.finish_reason or reason, delta.usage or usage
+            shares |= delta.shares
+    return Completion("".join(text), calls, reason, usage, shares)
+
+
+def waiting(owed: Owed, until: float) -> asyncio.Timeout:
+    """Limits a wait for the engine: until then, or until the watch cuts it off. Raises TimeoutError."""
+    owed.timer = asyncio.timeout(0.0 if owed.is_cut else max(0.001, until - time.monotonic()))
+    return owed.timer
+
+
+def _broken(error: Exception, owed: Owed) -> EngineFailed:
     """What a failed read means: silence, or a broken connection that may be tried again while nothing was shown."""
     if isinstance(error, TimeoutError):
-        return EngineSilent(f"The engine is silent: no {'next' if tokens else 'first'} token in time.")
-    kind = EngineFailed if tokens else EngineUnreached
+        text = f"The engine is silent: no {'next' if owed.is_running else 'first'} token in time."
+        return EngineHung(text) if owed.is_cut else EngineSilent(text)
+    kind = EngineFailed if owed.is_running else EngineUnreached
     return kind(f"The connection to the engine broke: {error!r}")
-
-
-def _left(until: float) -> float:
-    return max(0.001, until - time.monotonic())
 
 
 def retry_after(header: str | None) -> float:

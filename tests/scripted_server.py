@@ -27,8 +27,12 @@ from models.engine import Message, Request, ToolCall
 from models.scripted_engine import Script, Scripted, ScriptEnded, echo, from_list
 
 MODEL = "scripted"
-FAULTS = ("503", "429", "500", "400", "truncated", "malformed", "no_utf8", "error_event", "whitespace", "hang", "cut")
-"""`hang` takes the request and says nothing (health stays 200); `cut` closes after three tokens without an end."""
+FAULTS = (
+    *("503", "429", "500", "400", "truncated", "malformed", "no_utf8", "error_event", "whitespace", "spaces"),
+    *("hang", "stall", "cut"),
+)
+"""`hang` takes the request and says nothing, `stall` says three tokens and then nothing (health stays 200); `cut` closes
+after three tokens without an end; `spaces` sends 250,000 of them in one piece."""
 VLLM_ONLY = ("priority", "cache_salt", "structured_outputs")
 
 
@@ -42,7 +46,10 @@ class Stage:
     fault: str = ""
     healthy: bool = True
     running: int = 0
+    waiting: int = 0
     tokens: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
     bodies: list[dict[str, Any]] = field(default_factory=list)
     callers: list[int] = field(default_factory=list)  # the client's port of each request
 
@@ -62,7 +69,10 @@ def build_app(stage: Stage) -> Starlette:
     async def metrics(http: HttpRequest) -> Response:
         return PlainTextResponse(
             f'vllm:num_requests_running{{model_name="{MODEL}"}} {float(stage.running)}\n'
+            f'vllm:num_requests_waiting{{model_name="{MODEL}"}} {float(stage.waiting)}\n'
             f'vllm:generation_tokens_total{{model_name="{MODEL}"}} {float(stage.tokens)}\n'
+            f'vllm:prefix_cache_queries_total{{model_name="{MODEL}"}} {float(stage.prompt_tokens)}\n'
+            f'vllm:prefix_cache_hits_total{{model_name="{MODEL}"}} {float(stage.cached_tokens)}\n'
         )
 
     async def health(http: HttpRequest) -> Response:
@@ -131,7 +141,7 @@ async def answer_chat(stage: Stage, http: HttpRequest, body: dict[str, Any]) -> 
         return refused(int(fault), "scripted fault", {"retry-after": "2"})
     if body.get("stream"):
         return StreamingResponse(events(stage, request, answer, fault), media_type="text/event-stream")
-    if fault == "hang":
+    if fault in ("hang", "stall"):
         await asyncio.sleep(3_600)
     return JSONResponse(whole(request, answer))
 
@@ -180,6 +190,9 @@ async def events(stage: Stage, request: Request, answer: Scripted, fault: str) -
                 yield event({"tool_calls": [{"index": index, "id": call.id, "type": "function", "function": head}]})
                 for half in (call.arguments[:5], call.arguments[5:]):
                     yield event({"tool_calls": [{"index": index, "function": {"arguments": half}}]})
+        counted = answer.counted(request)
+        stage.prompt_tokens += counted.prompt_tokens
+        stage.cached_tokens += counted.cached_tokens
         yield event({}, finish_reason=answer.finish_reason)
         yield line({"choices": [], "usage": usage_of(request, answer)})
         yield b"data: [DONE]\n\n"
@@ -209,6 +222,16 @@ async def _error_event() -> AsyncIterator[bytes]:
     yield line({"error": {"message": "EngineCore died", "code": 500}})
 
 
+async def _stall() -> AsyncIterator[bytes]:
+    await asyncio.sleep(3_600)
+    yield b""
+
+
+async def _spaces() -> AsyncIterator[bytes]:
+    yield event({"content": " " * 250_000})
+    await asyncio.sleep(3_600)
+
+
 async def _whitespace() -> AsyncIterator[bytes]:
     for _ in range(250_000):
         yield event({"content": " \n"})
@@ -222,6 +245,8 @@ NONSENSE = {
     "no_utf8": _no_utf8,
     "error_event": _error_event,
     "whitespace": _whitespace,
+    "spaces": _spaces,
+    "stall": _stall,
 }
 
 

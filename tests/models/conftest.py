@@ -16,6 +16,7 @@ import pytest
 
 from app.settings import Settings
 from models.engine import Engine
+from models.engine_pool import open_engine
 from models.provision import Reason
 from models.scripted_engine import Scripted, ScriptedEngine, echo
 from models.starter import (
@@ -155,12 +156,12 @@ def server() -> Iterator[Served]:
 
 
 @pytest.fixture
-async def connect(tmp_path: Path) -> AsyncIterator[Callable[..., VllmEngine]]:
-    """Makes clients with changed settings; closes them all."""
-    clients: list[VllmEngine] = []
+async def connect(tmp_path: Path) -> AsyncIterator[Callable[..., Engine]]:
+    """Makes clients of one URL or several, with changed settings; closes them all."""
+    clients: list[Engine] = []
 
-    def make(url: str, **changes: Any) -> VllmEngine:
-        clients.append(VllmEngine(settings_for(url, tmp_path, **changes)))
+    def make(*urls: str, **changes: Any) -> Engine:
+        clients.append(open_engine(settings_for(",".join(urls), tmp_path, **changes)))
         return clients[-1]
 
     yield make
