@@ -148,6 +148,9 @@ def open_database(url: str, settings: Settings) -> tuple[AsyncEngine, async_sess
                 "timezone": "UTC",
                 "statement_timeout": str(int(settings.database_statement_seconds * 1000)),
                 "idle_in_transaction_session_timeout": "30000",
+                # pgvector looks at 40 neighbours unless told, and stops at a filter unless it may go on.
+                "hnsw.ef_search": str(min(1000, settings.search_candidates * 2)),
+                "hnsw.iterative_scan": "strict_order",
             },
         },
     )

@@ -45,14 +45,19 @@ async def gather(runtime: Runtime, claimed: Claim, draft: Draft, watch: Stopwatc
     question = await search.prepare(runtime.embedder, wanted)
     watch.mark("embedded")
     async with runtime.transaction(claimed.tenant) as session:
-        hit = await answers.find(session, claimed.caller, question, as_of=now, settings=settings)
-        if hit is not None:
+        results = await search.search(
+            session,
+            claimed.caller,
+            question,
+            as_of=now,
+            limit=settings.passages_per_answer_max,
+            candidates=settings.search_candidates,
+            along=answers.nearest(claimed.caller, question, as_of=now),
+        )
+        if hit := answers.hit_of(question, results.along, settings):
             await answers.count_hit(session, claimed.caller, hit.answer_id)
             draft.trace["approved"] = {"answer_id": str(hit.answer_id), "similarity": round(hit.similarity, 3)}
             return Evidence(Verdict.ANSWERED, True, hit, _approved_quote(hit, claimed.turn.language), [])
-        results = await search.search(
-            session, claimed.caller, question, as_of=now, limit=settings.passages_per_answer_max
-        )
     watch.mark("searched")
     judged = evidence.judge(results)
     draft.trace |= {

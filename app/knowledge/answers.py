@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pgvector import HalfVector
 from pgvector.sqlalchemy import HALFVEC
-from sqlalchemy import Float, Select, cast, delete, func, literal, or_, select, true, update
+from sqlalchemy import Float, ScalarSelect, Select, cast, delete, func, literal, or_, select, true, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.errors import Invalid, NotFound
@@ -61,19 +61,20 @@ def visible_to(caller: Caller) -> Select[ApprovedAnswer]:
     return select(ApprovedAnswer).where(ApprovedAnswer.community_id == caller.community_id, meant)
 
 
-async def find(
-    session: AsyncSession, caller: Caller, question: Question, *, as_of: datetime, settings: Settings
-) -> Hit | None:
-    """The approved answer to this question, or None. An answer whose document is no longer in force is not given.
+def nearest(caller: Caller, question: Question, *, as_of: datetime) -> ScalarSelect[Any]:
+    """What `hit_of` reads: the approved question nearest to this one, with its answer, as one JSON value.
 
-    Cosine alone mistakes "电动轮椅能进电梯吗" for "电动自行车可以进电梯吗" (.957), so most of what the question
-    names must stand in the answer or its questions too. What this turns away goes to the search: slower, not wrong.
+    An answer whose document is no longer in force is not given.
     """
     width = len(question.vector)
     near = cast(ApprovedQuestion.embedding, HALFVEC(width)).op("<#>", return_type=Float)(
         cast(literal(HalfVector(question.vector), HALFVEC(width)), HALFVEC(width))
     )
-    statement = (
+    value = func.jsonb_build_array(
+        ApprovedAnswer.id, ApprovedQuestion.text, -near, ApprovedAnswer.questions, ApprovedAnswer.answer_zh,
+        ApprovedAnswer.answer_en, ApprovedAnswer.document_id, Document.title,
+    )  # fmt: skip
+    return (
         visible_to(caller)
         .join(ApprovedQuestion, ApprovedQuestion.answer_id == ApprovedAnswer.id)
         .outerjoin(Document, Document.id == ApprovedAnswer.document_id)
@@ -82,25 +83,34 @@ async def find(
             ApprovedQuestion.embedder == question.embedder,
             or_(ApprovedAnswer.document_id.is_(None), in_force(Document, as_of)),
         )
-        .with_only_columns(ApprovedAnswer, ApprovedQuestion.text, (-near).label("similarity"), Document.title)
+        .with_only_columns(value)
         .order_by(near)
         .limit(1)
-    )
-    row = (await session.execute(statement)).one_or_none()
-    if row is None or row.similarity < settings.approved_answer_similarity_min:
-        return None
-    answer: ApprovedAnswer = row.ApprovedAnswer
-    if cover(question.text, answer) < settings.approved_answer_cover_min:
-        return None
-    return Hit(
-        answer.id, row.text, float(row.similarity), answer.answer_zh, answer.answer_en, answer.document_id, row.title
+        .scalar_subquery()
     )
 
 
-def cover(question: str, answer: ApprovedAnswer) -> float:
+def hit_of(question: Question, found: list[Any] | None, settings: Settings) -> Hit | None:
+    """The approved answer to this question, from what `nearest` gave; None when it is not near enough.
+
+    Cosine alone mistakes "电动轮椅能进电梯吗" for "电动自行车可以进电梯吗" (.957), so most of what the question
+    names must stand in the answer or its questions too. What this turns away goes to the search: slower, not wrong.
+    """
+    if found is None:
+        return None
+    answer_id, matched, similarity, questions, answer_zh, answer_en, document_id, title = found
+    if similarity < settings.approved_answer_similarity_min:
+        return None
+    if cover(question.text, [*questions, answer_zh, answer_en]) < settings.approved_answer_cover_min:
+        return None
+    document = UUID(document_id) if document_id else None
+    return Hit(UUID(answer_id), matched, similarity, answer_zh, answer_en, document, title)
+
+
+def cover(question: str, told: Sequence[str]) -> float:
     """Share of the question's content tokens that the answer or its questions mention; 1 when there are none."""
     asked = tokens.content_tokens(question)
-    said = frozenset(tokens.tokens("\n".join([*answer.questions, answer.answer_zh, answer.answer_en])))
+    said = frozenset(tokens.tokens("\n".join(told)))
     return len(asked & said) / len(asked) if asked else 1.0
 
 

@@ -37,10 +37,13 @@ class Centres:
 
     def of_passages(self, language: Language, own: NDArray[np.float32] | None, count: int) -> NDArray[np.float32]:
         """The centre of a community's passages: its own mean, drawn to the generic one while there are few."""
-        prior = self.passages[language]
-        if own is None or count == 0:
-            return prior
-        return ((own * count + prior * PRIOR_PASSAGES) / (count + PRIOR_PASSAGES)).astype(np.float32)
+        prior, share = self.passages[language], own_share(own, count)
+        return prior if own is None else (own * share + prior * (1 - share)).astype(np.float32)
+
+
+def own_share(own: NDArray[np.float32] | None, count: int) -> float:
+    """Weight of a community's own mean beside the generic one."""
+    return 0.0 if own is None else count / (count + PRIOR_PASSAGES)
 
 
 _known: dict[str, Centres] = {}

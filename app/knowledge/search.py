@@ -1,7 +1,6 @@
 """The passages that answer a question: near in meaning, alike in wording, visible to the caller, in force."""
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -9,40 +8,16 @@ from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
-from pgvector import HalfVector
-from pgvector.sqlalchemy import HALFVEC
-from sqlalchemy import (
-    ARRAY,
-    Float,
-    Integer,
-    Select,
-    Text,
-    Uuid,
-    cast,
-    column,
-    func,
-    literal,
-    literal_column,
-    select,
-    text,
-    union_all,
-)
-from sqlalchemy.dialects.postgresql import TSQUERY
+from sqlalchemy import ScalarSelect
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.knowledge import centres, scoring, tokens, wording
-from app.knowledge.documents import visible_to
+from app.knowledge.candidates import Asked, Candidates, Page, State, propose, read
 from app.knowledge.ingest import embedder_key, find_mismatch, section_path
 from app.knowledge.language import Language, language_of
 from app.knowledge.scoring import Near, Scores
-from app.knowledge.tables import Document, EmbeddingState, Passage
 from app.people.callers import Caller
-from models.embedder import Embedder, Vectors
-
-ASKED_TOKENS_MAX = 60
-"""A question of 4,000 characters is searched by its rarest tokens."""
-WORDING_ROWS_FACTOR = 3
-"""Wording candidates are taken before the fence, so more of them than are needed."""
+from models.embedder import Embedder
 
 
 @dataclass(frozen=True)
@@ -84,7 +59,8 @@ class Found:
 @dataclass(frozen=True)
 class Results:
     """`found` best first. The rest is what evidence.py judges by: the meaning of every candidate, the inverse frequency
-    of each token asked about, that of a token no passage holds, and the wording score of a passage that held them all.
+    of each token asked about, that of a token no passage holds, and the wording score of a passage that held them all;
+    `along` is the value of the select that was given along.
     """
 
     question: Question
@@ -93,6 +69,7 @@ class Results:
     asked: dict[str, float] = field(default_factory=dict)
     unheard: float = 1.0
     wording_whole: float = 0.0
+    along: Any = None
 
 
 async def prepare(embedder: Embedder, text: str) -> Question:
@@ -103,168 +80,82 @@ async def prepare(embedder: Embedder, text: str) -> Question:
 
 
 async def search(
-    session: AsyncSession, caller: Caller, question: Question, *, as_of: datetime, limit: int, candidates: int = 100
-) -> Results:
-    """Raises EmbedderMismatch when the community's vectors are of another embedder."""
-    states = await _states(session, caller, question, candidates=candidates)
-    if not states:
-        return Results(question, [])
-    near = await _near(session, caller, question, states, as_of=as_of, candidates=candidates)
-    alike, asked = await _alike(session, caller, question, states, as_of=as_of, candidates=candidates)
-    if missing := set(alike) - {item.passage_id for item in near}:
-        # A passage that only its wording proposed gets its meaning measured too: both scores are exact for all.
-        near += await _near(session, caller, question, states, as_of=as_of, candidates=len(missing), only=missing)
-    whole = wording.whole(asked, tokens.counts(question.text))
-    ranked = scoring.fuse(near, alike, language=question.language, wording_whole=whole)
-    found = await _read(session, caller, ranked[:limit], as_of=as_of)
-    own = states.get(question.language)
-    unheard = wording.inverse_frequency(own.passages_count if own else 0, 0)
-    return Results(question, found, [item.meaning for item in near], asked, unheard, whole)
-
-
-async def _states(
-    session: AsyncSession, caller: Caller, question: Question, *, candidates: int
-) -> dict[Language, EmbeddingState]:
-    # pgvector looks at 40 neighbours unless told, and stops at a filter unless it may go on. Told here, where it costs
-    # no round trip of its own.
-    wide = func.set_config("hnsw.ef_search", str(min(1000, candidates * 2)), True)
-    on = func.set_config("hnsw.iterative_scan", "strict_order", True)
-    rows = await session.execute(
-        select(EmbeddingState, wide, on).where(EmbeddingState.community_id == caller.community_id)
+    session: AsyncSession, caller: Caller, question: Question, *, as_of: datetime, limit: int, candidates: int = 100,
+    along: ScalarSelect[Any] | None = None,
+) -> Results:  # fmt: skip
+    """One statement, and rarely a second. `along` is read with it. Raises EmbedderMismatch when the community's
+    vectors are of another embedder.
+    """
+    asked = Asked(
+        question.language,
+        question.vector,
+        question.vector - question.centres.questions[question.language],
+        question.centres.passages,
+        tokens.counts(question.text),
     )
-    states = {row.EmbeddingState.language: row.EmbeddingState for row in rows}
-    if any(state.embedder != question.embedder for state in states.values()) and (
+    found = await propose(session, caller, asked, as_of=as_of, limit=candidates, along=along)
+    if any(state.embedder != question.embedder for state in found.states.values()) and (
         mismatch := await find_mismatch(session, caller.community_id, question.embedder)
     ):
         raise mismatch
-    return states
+    own = found.states.get(question.language)
+    if own is None:
+        idf, alike = {}, {}
+    else:
+        idf = {word: wording.inverse_frequency(own.passages_count, count) for word, count in found.held.items()}
+        alike = _alike(found, own, idf, asked.tokens, limit=candidates)
+    near = _near(found, question, {*found.near, *alike})
+    whole = wording.whole(idf, asked.tokens)
+    ranked = scoring.fuse(near, alike, language=question.language, wording_whole=whole)[:limit]
+    pages = found.pages
+    if missing := [passage_id for passage_id, _ in ranked if passage_id not in pages]:
+        pages |= await read(session, caller, missing, as_of=as_of)
+    return Results(
+        question,
+        [_found(id_, scores, found, pages[id_]) for id_, scores in ranked if id_ in pages],
+        [item.meaning for item in near],
+        idf,
+        wording.inverse_frequency(own.passages_count if own else 0, 0),
+        whole,
+        found.along,
+    )
 
 
-async def _near(
-    session: AsyncSession, caller: Caller, question: Question, states: dict[Language, EmbeddingState], *,
-    as_of: datetime, candidates: int, only: set[UUID] | None = None,
-) -> list[Near]:  # fmt: skip
-    """The nearest of each language, so that no language crowds out the other."""
-    shifted = question.vector - question.centres.questions[question.language]
-    own_centres, arms = {}, []
-    for language, state in states.items():
-        own = None if state.centre is None else np.asarray(state.centre, np.float32)
-        own_centres[language] = question.centres.of_passages(language, own, state.passages_count)
-        arms.append(
-            _nearest(caller, question.vector, shifted, own_centres[language], language, as_of, candidates, only)
-        )
-    rows = (await session.execute(union_all(*arms))).all()
+def _alike(
+    found: Candidates, own: State, idf: Mapping[str, float], asked: Mapping[str, int], *, limit: int
+) -> dict[UUID, float]:
+    """BM25 of the best of those that wording proposed."""
+    scores = {
+        passage_id: wording.bm25(times, found.lengths[passage_id], idf=idf, length_mean=own.words_mean, asked=asked)
+        for passage_id, times in found.times.items()
+    }
+    best = sorted(scores, key=lambda passage_id: -scores[passage_id])[:limit]
+    return {passage_id: scores[passage_id] for passage_id in best}
+
+
+def _near(found: Candidates, question: Question, wanted: Collection[UUID]) -> list[Near]:
+    """Meaning of each wanted passage; a passage that only its wording proposed is measured like the others."""
     near: list[Near] = []
-    for language, centre in own_centres.items():
-        mine = [row for row in rows if row.language == language]
-        if mine:
-            products = np.array([[row.shifted, row.centre] for row in mine], np.float64)
-            meaning = scoring.centred(
-                products, query=question.vector,
-                query_centre=question.centres.questions[question.language], passage_centre=centre,
-            )  # fmt: skip
-            near += [
-                Near(row.id, language, float(row.cosine), float(score))
-                for row, score in zip(mine, meaning, strict=True)
-            ]
+    for language, state in found.states.items():
+        mine = [id_ for id_ in wanted if found.products[id_].language == language]
+        if not mine:
+            continue
+        share = centres.own_share(state.centre, state.passages_count)
+        measured = [found.products[id_] for id_ in mine]
+        meaning = scoring.centred(
+            np.array([[p.shifted, share * p.own + (1 - share) * p.prior] for p in measured], np.float64),
+            query=question.vector,
+            query_centre=question.centres.questions[question.language],
+            passage_centre=question.centres.of_passages(language, state.centre, state.passages_count),
+        )
+        near += [
+            Near(id_, language, p.cosine, float(score)) for id_, p, score in zip(mine, measured, meaning, strict=True)
+        ]
     return near
 
 
-def _nearest(
-    caller: Caller, query: Vectors, shifted: Vectors, centre: Vectors, language: Language, as_of: datetime,
-    candidates: int, only: set[UUID] | None,
-) -> Select[Any]:  # fmt: skip
-    width = len(query)
-    stored = cast(Passage.embedding, HALFVEC(width))
-
-    def product(vector: Vectors) -> Any:
-        # <#> is the negative inner product.
-        return -stored.op("<#>", return_type=Float)(cast(literal(HalfVector(vector), HALFVEC(width)), HALFVEC(width)))
-
-    # Written out, not bound: the indexes are partial, and a plan for any value could not use them.
-    statement = visible_to(caller, as_of).where(
-        Passage.language == literal_column(f"'{language.value}'"),
-        func.vector_dims(Passage.embedding) == literal_column(str(width)),
-    )
-    if only is not None:
-        statement = statement.where(Passage.id.in_(only))
-    order = stored.op("<#>", return_type=Float)(cast(literal(HalfVector(shifted), HALFVEC(width)), HALFVEC(width)))
-    inner = statement.with_only_columns(
-        Passage.id, Passage.language, product(query).label("cosine"), product(shifted).label("shifted"),
-        product(centre).label("centre"),
+def _found(passage_id: UUID, scores: Scores, found: Candidates, page: Page) -> Found:
+    return Found(
+        passage_id, page.document_id, page.title, page.file_name, page.headings, page.text,
+        found.products[passage_id].language, page.page, page.ordinal, scores,
     )  # fmt: skip
-    nearest = inner.order_by(order).limit(candidates).subquery()
-    return select(nearest)
-
-
-async def _alike(
-    session: AsyncSession, caller: Caller, question: Question, states: dict[Language, EmbeddingState], *,
-    as_of: datetime, candidates: int,
-) -> tuple[dict[UUID, float], dict[str, float]]:  # fmt: skip
-    """BM25 of the visible passages of the question's language, and the inverse frequency of each token asked."""
-    state = states.get(question.language)
-    asked = tokens.counts(question.text)
-    if state is None or not asked:
-        return {}, {}
-    words = list(asked)
-    rows = await session.execute(
-        text("SELECT place, passages FROM wording_frequencies(:language, :quoted)"),
-        {"language": question.language.value, "quoted": [wording.quoted(word) for word in words]},
-    )
-    held = {words[row.place - 1]: row.passages for row in rows}
-    idf = {word: wording.inverse_frequency(state.passages_count, held[word]) for word in words}
-    rare = _proposing(held, state.passages_count)
-    if not rare:
-        return {}, idf
-    # The function looks at all passages of the community; the fence decides which of its rows are seen.
-    held_by = func.wording_candidates(
-        question.language.value,
-        cast(" | ".join(wording.quoted(word) for word in rare), TSQUERY),
-        cast(words, ARRAY(Text)),
-        candidates * WORDING_ROWS_FACTOR,
-    ).table_valued(column("passage_id", Uuid), column("lexeme", Text), column("times", Integer))
-    rows = await session.execute(
-        visible_to(caller, as_of)
-        .join(held_by, held_by.c.passage_id == Passage.id)
-        .with_only_columns(Passage.id, Passage.words_count, held_by.c.lexeme, held_by.c.times)
-    )
-    counted: dict[UUID, Counter[str]] = {}
-    lengths: dict[UUID, int] = {}
-    for row in rows:
-        counted.setdefault(row.id, Counter())[row.lexeme] = row.times
-        lengths[row.id] = row.words_count
-    scores = {
-        passage_id: wording.bm25(counted[passage_id], length, idf=idf, length_mean=state.words_mean, asked=asked)
-        for passage_id, length in lengths.items()
-    }
-    best = sorted(scores, key=lambda passage_id: -scores[passage_id])[:candidates]
-    return {passage_id: scores[passage_id] for passage_id in best}, idf
-
-
-def _proposing(held: dict[str, int], passages: int) -> list[str]:
-    """The tokens that propose candidates: the rarest, and none that most passages hold, unless there is no other."""
-    present = sorted((count, word) for word, count in held.items() if count)
-    rare = [word for count, word in present if count <= wording.FREQUENT_SHARE * passages]
-    return (rare or [word for _, word in present])[:ASKED_TOKENS_MAX]
-
-
-async def _read(
-    session: AsyncSession, caller: Caller, ranked: Sequence[tuple[UUID, Scores]], *, as_of: datetime
-) -> list[Found]:
-    ids = [passage_id for passage_id, _ in ranked]
-    statement = (
-        visible_to(caller, as_of)
-        .join(Document, Document.id == Passage.document_id)
-        .where(Passage.id.in_(ids))
-        .with_only_columns(Passage, Document.title, Document.file_name)
-    )
-    rows = {row.Passage.id: row for row in await session.execute(statement)}
-    return [
-        Found(
-            passage_id, rows[passage_id].Passage.document_id, rows[passage_id].title, rows[passage_id].file_name,
-            tuple(rows[passage_id].Passage.headings), rows[passage_id].Passage.text,
-            rows[passage_id].Passage.language, rows[passage_id].Passage.page, rows[passage_id].Passage.ordinal, scores,
-        )
-        for passage_id, scores in ranked
-        if passage_id in rows
-    ]  # fmt: skip

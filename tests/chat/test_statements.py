@@ -9,8 +9,8 @@ from sqlalchemy import event
 from app.queue import HANDLERS
 from tests.chat.test_turns import PARKING, ask
 
-STATEMENTS_MAX = 10
-"""Who asks, the question's row, the claim with all it needs, six for the search, the answer's row."""
+STATEMENTS_MAX = 5
+"""Who asks, the question's row, the claim with all it needs, the search, the answer's row."""
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Approved answers: given only to the question they answer, while what they rest on is in force."""
 
 import pytest
+from sqlalchemy import select
 
 from app.knowledge import answers, search
 
@@ -17,7 +18,8 @@ def find(runtime, make):
         prepared = await search.prepare(runtime.embedder, question)
         caller = await make.caller(as_)
         async with runtime.transaction(caller.tenant) as session:
-            return await answers.find(session, caller, prepared, as_of=runtime.clock(), settings=runtime.settings)
+            found = await session.scalar(select(answers.nearest(caller, prepared, as_of=runtime.clock())))
+        return answers.hit_of(prepared, found, runtime.settings)
 
     return ask
 
