@@ -71,6 +71,27 @@ def migrate(
 
 
 @cli.command()
+def backup(file: Annotated[Path, typer.Argument(help="File to write; replaced when it exists.")]) -> None:
+    """Write all rows and uploaded files of the embedded database into one file, also while Linli runs."""
+    from app.backup import back_up
+
+    written = back_up(settings.load(), file)
+    typer.echo(f"{file}: {written / 1_000_000:.1f} MB")
+
+
+@cli.command()
+def restore(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="What `linli backup` wrote.")],
+) -> None:
+    """Fill an empty data folder (LINLI_DATA_DIR) from a backup. Then start Linli as ever."""
+    from app.backup import restore as read_in
+
+    config = settings.load()
+    read_in(config, file)
+    typer.echo(f"{config.data_dir} holds the backup now. Start Linli with: linli up")
+
+
+@cli.command()
 def seed() -> None:
     """Fill the database with the practice community; twice changes nothing."""
     import asyncio

@@ -4,6 +4,7 @@ A transaction belongs to one tenant. The tenant travels with BEGIN in one round 
 that the policies in Postgres read; without it the app role sees no row of any tenant.
 """
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,8 +20,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, SessionTransaction, mapped_column
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.types import TypeDecorator, TypeEngine
-from uuid_utils.compat import uuid7
 
+from app.clock import CLOCK
 from app.settings import Settings
 
 NAMING = {
@@ -70,7 +71,7 @@ class Base(DeclarativeBase):
 class HasId:
     """A time-ordered id made by us, so that a row's id is known before it is written."""
 
-    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid7)
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=CLOCK.new_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +155,15 @@ def open_database(url: str, settings: Settings) -> tuple[AsyncEngine, async_sess
             },
         },
     )
+    event.listen(engine.sync_engine, "connect", _learn_time)
     return engine, async_sessionmaker(engine, expire_on_commit=False, sync_session_class=TenantSession)
+
+
+def _learn_time(connection: Any, record: object) -> None:
+    """Connections are made anew every half hour, so a clock that runs away is noticed while nothing restarts."""
+    asked_at = time.time()
+    told = connection.run_async(lambda driver: driver.fetchval("SELECT clock_timestamp()"))
+    CLOCK.set_by(told, asked_at=asked_at, told_at=time.time())
 
 
 def async_url(url: str) -> str:
@@ -180,4 +189,4 @@ def fence_sql(table: str, *, column: str = "community_id", setting: str = "app.c
 
 def utc_now() -> datetime:
     """The clock of a running process; tests and evaluations bring their own."""
-    return datetime.now(UTC)
+    return CLOCK.now()

@@ -1,5 +1,6 @@
 """Everything a request or a job works with, opened the same way by web, worker, commands and tests."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -8,10 +9,12 @@ from typing import Annotated, cast
 from uuid import UUID
 
 import structlog
+from asyncpg.exceptions import PostgresError
 from fastapi import Depends, Request
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.exceptions import RedisError
-from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from app import db
 from app.db import Tenant
@@ -67,6 +70,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
     engine = open_engine(settings)
     embedder = open_embedder(settings)
     try:
+        await _meet_database(database)
         yield Runtime(
             settings=settings,
             sessions=sessions,
@@ -81,6 +85,17 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
         await engine.close()
         await redis.aclose()
         await database.dispose()
+
+
+async def _meet_database(database: AsyncEngine) -> None:
+    """Connect once, so that the clock is right before the first token is read. A database that is away is waited for
+    by whoever needs it.
+    """
+    try:
+        async with asyncio.timeout(5), database.connect():
+            pass
+    except (SQLAlchemyError, PostgresError, OSError) as error:
+        log.warning("database_not_met", error=type(error).__name__)
 
 
 def open_redis(settings: Settings) -> Redis:

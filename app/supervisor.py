@@ -4,7 +4,6 @@ Order up: Postgres and Valkey, migrations, seed, web and worker, then the engine
 Order down: web and worker finish their turns, then the engine, Valkey, and Postgres last.
 """
 
-import fcntl
 import json
 import os
 import secrets
@@ -20,6 +19,7 @@ from pathlib import Path
 
 from app import children, embedded
 from app.children import Child, StartFailed
+from app.data_folder import held
 from app.engine_process import NOT_PREPARED, STOP_SECONDS, Status, read_status, write_status
 from app.screen import Screen
 from app.settings import Settings
@@ -92,20 +92,7 @@ class Supervisor:
 
     @contextmanager
     def _only_one(self) -> Iterator[None]:
-        """Hold the data folder. The kernel lets go when we end, however we end."""
-        with (self.folder / "linli.lock").open("a+") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                file.seek(0)
-                raise StartFailed(
-                    f"Linli already runs over {self.folder} (process {file.read().strip() or 'unknown'}). "
-                    "Stop that one first, or set LINLI_DATA_DIR to another folder.",
-                    f"Linli 已在 {self.folder} 上运行。请先停止,或将 LINLI_DATA_DIR 设为其他目录。",
-                ) from None
-            file.truncate(0)
-            file.write(str(os.getpid()))
-            file.flush()
+        with held(self.folder):
             try:
                 yield
             finally:

@@ -10,9 +10,9 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.sql.selectable import ExecutableReturnsRows
-from uuid_utils.compat import uuid7
 
 from app.chat.tables import FINAL, Conversation, Turn, TurnStatus
+from app.clock import CLOCK
 from app.errors import Invalid, NotFound
 from app.knowledge.language import language_of
 from app.people.callers import Caller, CallerKind
@@ -82,7 +82,7 @@ async def open_conversation(session: AsyncSession, runtime: Runtime, caller: Cal
 
 def _opening(runtime: Runtime, caller: Caller, *, title: str, last_number: int) -> Insert:
     return insert(Conversation).values(
-        id=uuid7(),
+        id=CLOCK.new_id(),
         community_id=caller.community_id,
         caller_kind=caller.kind,
         caller_id=caller.id,
@@ -210,7 +210,7 @@ def _added(
 ) -> CTE:  # fmt: skip
     """A new waiting turn with the number taken, unless the question has joined another."""
     values = {
-        Turn.id: uuid7(),
+        Turn.id: CLOCK.new_id(),
         Turn.community_id: caller.community_id,
         Turn.messages: [question],
         Turn.history: history,

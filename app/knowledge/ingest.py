@@ -9,8 +9,8 @@ from uuid import UUID
 
 from sqlalchemy import Text, bindparam, delete, func, insert, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
-from uuid_utils.compat import uuid7
 
+from app.clock import CLOCK
 from app.db import Tenant
 from app.errors import Conflict, NotFound
 from app.knowledge import centres, headers, splitting, tokens, wording
@@ -91,7 +91,7 @@ async def add_document(
         return Added(newest, created=False)
     whole = "\n".join(block.text for block in reading.blocks)
     document = Document(
-        id=uuid7(),
+        id=CLOCK.new_id(),
         community_id=community_id,
         source_key=source_key,
         version=newest.version + 1 if newest is not None else 1,
@@ -234,7 +234,7 @@ def _passage_values(document: Document, ordinal: int, piece: splitting.Piece, ve
     found = tokens.counts(f"{section_path(document.title, piece.headings)}\n{piece.text}")
     return {
         "community_id": document.community_id,
-        "id": uuid7(),
+        "id": CLOCK.new_id(),
         "document_id": document.id,
         "ordinal": ordinal,
         "headings": list(piece.headings),

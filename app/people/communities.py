@@ -6,8 +6,8 @@ from uuid import UUID
 
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
-from uuid_utils.compat import uuid7
 
+from app.clock import CLOCK
 from app.errors import Conflict
 from app.people import callers
 from app.people.callers import Caller, CommunityNotFound
@@ -42,7 +42,7 @@ async def create(
     if taken.one_or_none():
         raise SlugTaken(slug)
     community = Community(
-        id=community_id or uuid7(), organisation_id=organisation_id, slug=slug, name=name, name_en=name_en,
+        id=community_id or CLOCK.new_id(), organisation_id=organisation_id, slug=slug, name=name, name_en=name_en,
         timezone=timezone,
     )  # fmt: skip
     session.add(community)

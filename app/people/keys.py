@@ -9,8 +9,8 @@ from uuid import UUID
 import structlog
 from sqlalchemy import Select, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
-from uuid_utils.compat import uuid7
 
+from app.clock import CLOCK
 from app.errors import Conflict, Forbidden, Invalid, NotFound
 from app.people import communities
 from app.people.callers import KEY_PREFIX, Caller
@@ -101,7 +101,7 @@ async def open_key(
     )
     if (await session.scalar(select(func.count()).select_from(living.subquery())) or 0) >= keys_max:
         raise TooManyKeys(keys_max)
-    key_id = uuid7()
+    key_id = CLOCK.new_id()
     secret = f"{KEY_PREFIX}{key_id.hex}_{secrets.token_urlsafe(32)}"
     key = ApiKey(
         id=key_id, organisation_id=caller.tenant.organisation_id, community_id=caller.community_id, name=name,

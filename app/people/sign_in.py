@@ -14,8 +14,8 @@ from uuid import UUID
 import structlog
 from sqlalchemy import text, update
 from sqlalchemy.ext.asyncio import AsyncSession
-from uuid_utils.compat import uuid7
 
+from app.clock import CLOCK
 from app.db import Tenant
 from app.errors import Unauthorised
 from app.people import accounts, tokens
@@ -100,7 +100,7 @@ def _add_link(
     now: datetime,
 ) -> Tokens:  # fmt: skip
     assert caller.account_id is not None
-    link_id = uuid7()
+    link_id = CLOCK.new_id()
     refresh = f"{REFRESH_PREFIX}{link_id.hex}_{secrets.token_urlsafe(32)}"
     session.add(
         RefreshToken(

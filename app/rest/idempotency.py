@@ -9,8 +9,8 @@ from pydantic import BaseModel
 from sqlalchemy import select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
-from uuid_utils.compat import uuid7
 
+from app.clock import CLOCK
 from app.errors import Invalid
 from app.rest.tables import IdempotencyKey
 
@@ -44,7 +44,7 @@ class Once:
         same = {"community_id": community_id, "caller_key": caller_key, "route": self._route, "key": self._key}
         claim = (
             insert(IdempotencyKey)
-            .values(id=uuid7(), request_sha256=self._sha256, **same)
+            .values(id=CLOCK.new_id(), request_sha256=self._sha256, **same)
             .on_conflict_do_nothing()
             .returning(IdempotencyKey.id)
         )
