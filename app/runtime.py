@@ -41,7 +41,7 @@ class Runtime:
     embedder: Embedder
     clock: Callable[[], datetime] = db.utc_now
     tenants: dict[UUID, Tenant] = field(default_factory=dict)
-    """Tenant by community, as far as this process met them; it never changes."""
+    """Tenant by community and by API key, as far as this process met them; it never changes."""
 
     @asynccontextmanager
     async def transaction(self, tenant: Tenant | None) -> AsyncIterator[AsyncSession]:

@@ -217,11 +217,13 @@ async def _key_tenant(runtime: Runtime, secret: str) -> tuple[UUID, Tenant]:
         key_id = UUID(hex=secret.removeprefix(KEY_PREFIX).split("_", 1)[0])
     except ValueError:
         raise BadToken from None
-    async with runtime.transaction(None) as session:
-        found = (await session.execute(text("SELECT * FROM tenant_of_api_key(:id)"), {"id": key_id})).one_or_none()
-    if found is None:
-        raise BadToken
-    return key_id, Tenant(found.organisation_id, found.community_id)
+    if key_id not in runtime.tenants:
+        async with runtime.transaction(None) as session:
+            found = (await session.execute(text("SELECT * FROM tenant_of_api_key(:id)"), {"id": key_id})).one_or_none()
+        if found is None:
+            raise BadToken
+        runtime.tenants[key_id] = Tenant(found.organisation_id, found.community_id)
+    return key_id, runtime.tenants[key_id]
 
 
 CallerDep = Annotated[Caller, Depends(caller_of)]

@@ -65,3 +65,18 @@ async def test_a_long_answer_costs_no_statement_more_than_a_short_one(client, ru
             await answer(runtime)
         counts.append(len(seen))
     assert counts[1] == counts[2]
+
+
+async def test_a_question_over_the_openai_door_costs_no_more(client, runtime, make, engine):
+    key = await make.api_key("chat:write")
+    await make.document("停车管理办法", PARKING)
+    body = {"model": "linli", "messages": [{"role": "user", "content": "临时停车怎么收费？"}], "stream": True}
+    counts = []
+    for _ in range(2):
+        engine.follow(["每小时5元。"])
+        with counting(runtime) as seen:
+            async with client.stream("POST", "/v1/chat/completions", as_=key, json=body) as response:
+                await answer(runtime)
+                assert "[DONE]" in (await response.aread()).decode()
+        counts.append(len(seen))
+    assert counts[1] <= STATEMENTS_MAX
