@@ -90,6 +90,8 @@ class QueueStats:
     delayed: int
     leased: int
     dead: int
+    communities: list[tuple[UUID, int]] = field(default_factory=list)
+    """Those with the most jobs waiting, at most 20."""
 
     @property
     def parked(self) -> int:
@@ -148,7 +150,7 @@ def _compile(body: str, settings: Settings) -> _Script:
         f"batch = {ms(settings.lane_batch_wait_seconds)}}}\n"
         f"local WEIGHTS = {{{weights}}}\n"
     )
-    text = constants + queue_scripts.PRELUDE + body
+    text = constants + body
     return _Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
@@ -256,10 +258,11 @@ class Queue:
 
     async def stats(self) -> QueueStats:
         """Counts and oldest waits, for metrics."""
-        reply = await self._call(queue_scripts.STATS)
+        reply = await self._call(queue_scripts.STATS, COMMUNITIES_SHOWN)
         lanes = {lane: LaneStats(reply[2 * i], reply[2 * i + 1] / 1000) for i, lane in enumerate(Lane)}
-        waiting, delayed, leased, dead = reply[2 * len(lanes) :]
-        return QueueStats(lanes, waiting=waiting, delayed=delayed, leased=leased, dead=dead)
+        waiting, delayed, leased, dead, most = reply[2 * len(lanes) :]
+        communities = [(UUID(_text(most[i])), int(most[i + 1])) for i in range(0, len(most), 2)]
+        return QueueStats(lanes, waiting=waiting, delayed=delayed, leased=leased, dead=dead, communities=communities)
 
     async def dead(self, *, limit: int = 100) -> list[DeadJob]:
         """The jobs that died last, newest first."""
@@ -318,6 +321,7 @@ class Queue:
 
 
 REASON_CHARS_MAX = 500
+COMMUNITIES_SHOWN = 20
 
 
 def _check_room(reply: list[int]) -> None:

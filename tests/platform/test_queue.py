@@ -340,3 +340,15 @@ async def test_stats_say_what_waits_and_since_when(queue: Queue):
     }
     assert stats.lanes[Lane.BATCH].oldest_wait_seconds >= 0.05
     assert (stats.waiting, stats.leased, stats.dead) == (3, 0, 0)
+
+
+async def test_stats_name_the_communities_that_wait_most(queue: Queue):
+    few, many, done = uuid4(), uuid4(), uuid4()
+    await queue.send(a_job(done))
+    await queue.finish(await take_one(queue))
+    for community in (few, many, many):
+        await queue.send(a_job(community))
+    assert (await queue.stats()).communities == [(many, 2), (few, 1)]
+    for _ in range(25):
+        await queue.send(a_job(uuid4()))
+    assert len((await queue.stats()).communities) == 20
