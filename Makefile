@@ -13,7 +13,7 @@ COUNT = awk -v all=$$(grep -c '==' $<) -v end="$$(test -t 2 && echo '\r' || echo
 	'/^ *(Collecting|Processing) /{n++; if (end=="\r" || n%20==0) printf "  %d of %d packages%s", n, all, end; fflush()} END {printf "\n"}'
 
 .DEFAULT_GOAL := help
-.PHONY: help up test check quality bench lock clean
+.PHONY: help up test check quality bench faults lock clean
 
 help: ## Show these lines
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | awk -F '\t' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -37,6 +37,9 @@ quality: $(VENV)/run.stamp ## Measure answers and search on the practice communi
 
 bench: $(VENV)/run.stamp ## Side-by-side benchmarks, each printing ratios
 	@for file in bench/bench_*.py; do name=$$(basename $$file .py); echo "== $$name"; $(VENV)/bin/python -m bench.$$name || exit 1; done
+
+faults: $(VENV)/test.stamp ## Break every part many times under load (ARGS='"worker killed" --injections 50 --seed 1')
+	$(VENV)/bin/python -m tests.faults $(ARGS)
 
 lock: $(VENV)/test.stamp ## Write the lock files anew, within pyproject.toml's bounds (ARGS=--upgrade for newer ones)
 	$(VENV)/bin/python -m tests.tidy.locks write $(ARGS)
