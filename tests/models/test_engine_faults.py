@@ -45,7 +45,7 @@ async def test_a_busy_engine_says_when_to_come_back(server, connect, status):
     assert (await engine.state()).state is State.READY
 
 
-@pytest.mark.parametrize("fault", ["cut", "truncated", "no_utf8", "error_event", "malformed", "whitespace"])
+@pytest.mark.parametrize("fault", ["cut", "truncated", "no_utf8", "error_event", "malformed", "whitespace", "spaces"])
 async def test_a_broken_stream_fails_and_is_not_repeated(server, connect, fault):
     server.stage.fault = fault
     engine = connect(server.url)
@@ -81,6 +81,103 @@ async def test_no_first_token_fails_in_time(server, connect):
     assert time.monotonic() - started < 5
     await asyncio.sleep(0.1)
     assert server.stage.running == 0, "the hung request was left open at the server"
+
+
+async def test_an_engine_that_stops_mid_answer_is_found_long_before_the_limits_of_an_answer(server, connect):
+    engine = connect(server.url, engine_stall_seconds_min=0.5)
+    await engine.complete(ask())
+    server.stage.fault = "stall"
+    texts: list[str] = []
+    started = time.monotonic()
+    with pytest.raises(EngineFailed, match="next token"):
+        await read_into(texts, engine)
+    assert "".join(texts) == "这是一"
+    assert time.monotonic() - started < 30 / 2, "between tokens 30 s are allowed, of a healthy engine"
+    seen = await engine.state()
+    assert seen.state is State.FAILING
+    assert "hangs" in seen.detail
+
+
+async def test_all_who_wait_at_a_hung_engine_are_told_at_once(server, connect):
+    engine = connect(server.url, engine_stall_seconds_min=0.5)
+    await engine.complete(ask())
+    server.stage.fault = "hang"
+    ended = await asyncio.gather(*(engine.complete(ask()) for _ in range(5)), return_exceptions=True)
+    assert [type(one).__name__ for one in ended] == ["EngineHung"] * 5
+    assert (await engine.state()).state is State.FAILING
+
+
+async def test_a_slow_engine_is_not_called_hung(connect):
+    """Its pauses are eight times the least silence that may mean a hang."""
+    with serving(lambda request: Scripted("一二三四五六", between_tokens_seconds=0.8)) as server:
+        engine = connect(server.url, engine_stall_seconds_min=0.1)
+        for _ in range(2):
+            completion = await engine.complete(ask())
+            assert completion.text == "一二三四五六"
+        assert (await engine.state()).state is State.READY
+
+
+async def test_a_long_prompt_is_not_called_a_hang(connect):
+    """The first answer teaches how long reading takes here; a longer prompt may take longer in proportion."""
+
+    def reads(request):
+        return Scripted("好的", first_token_seconds=len(request.messages[0].content) / 4_000)
+
+    with serving(reads) as server:
+        engine = connect(server.url, engine_stall_seconds_min=0.1)
+        for chars in (2_000, 6_000):
+            assert (await engine.complete(ask("字" * chars))).text == "好的"
+        assert (await engine.state()).state is State.READY
+
+
+async def test_while_the_engine_works_for_others_a_stalled_answer_does_not_eject_it(server, connect):
+    engine = connect(server.url, engine_stall_seconds_min=0.3, engine_between_tokens_seconds=1.5)
+    await engine.complete(ask())
+    server.stage.fault = "stall"
+
+    async def work_for_others() -> None:
+        while True:
+            server.stage.tokens += 1
+            await asyncio.sleep(0.02)
+
+    others = asyncio.create_task(work_for_others())
+    with pytest.raises(EngineFailed, match="next token") as caught:
+        await read_into([], engine)
+    others.cancel()
+    assert type(caught.value).__name__ == "EngineSilent", "this answer is given up, the engine is not"
+    server.stage.fault = ""
+    assert (await engine.state()).state is State.READY
+
+
+async def test_a_slow_reader_of_ours_is_not_called_a_hang(connect):
+    with serving([Scripted("一二三四五六", between_tokens_seconds=0.01)]) as server:
+        engine = connect(server.url, engine_stall_seconds_min=0.1)
+        async with aclosing(engine.stream(ask())) as pieces:
+            texts = []
+            async for delta in pieces:
+                texts.append(delta.text)
+                if len(texts) == 2:
+                    await asyncio.sleep(1)
+    assert "".join(texts) == "一二三四五六"
+
+
+async def test_an_idle_engine_that_hangs_is_found_within_a_few_canaries(server, connect):
+    interval = 0.5
+    engine = connect(
+        server.url, engine_canary_seconds=interval, engine_stall_seconds_min=interval, engine_state_seconds=0.05
+    )
+    await engine.state()
+    await engine.complete(ask())
+    server.stage.fault = "hang"
+    started = time.monotonic()
+    await wait_for_state(engine, State.FAILING, seconds=60)
+    assert (time.monotonic() - started) / interval < 20, "two intervals when nothing else loads the machine"
+
+
+async def test_white_space_broken_by_a_letter_now_and_then_ends_at_the_total_limit(connect):
+    endless = Scripted((" \n" * 50 + "字") * 400, between_tokens_seconds=0.005)
+    with serving([endless]) as server, pytest.raises(EngineFailed, match="silent"):
+        await connect(server.url, engine_total_seconds=1).complete(ask())
 
 
 async def test_a_stall_between_tokens_fails_in_time(connect):

@@ -1,0 +1,195 @@
+"""Slow or hung: the rule by the clock of the test."""
+
+import pytest
+
+from models.engine_meters import read_meters
+from models.engine_pace import Pace
+from tests.models.conftest import settings_for
+
+STALL, CANARY, BETWEEN, FIRST = 5.0, 10.0, 30.0, 90.0
+PROMPT = 2_000
+
+
+class Clock:
+    now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def pace(clock, tmp_path) -> Pace:
+    limits = {
+        "engine_stall_seconds_min": STALL,
+        "engine_canary_wait_seconds": CANARY,
+        "engine_between_tokens_seconds": BETWEEN,
+        "engine_first_token_seconds": FIRST,
+    }
+    return Pace(settings_for("", tmp_path, **limits), now=clock)
+
+
+def answer(pace, clock, *, first: float, pause: float, tokens: int = 30, chars: int = PROMPT) -> None:
+    """One whole answer: its first token after `first` seconds, then one each `pause`."""
+    owed = pace.owe(chars)
+    for number in range(tokens):
+        clock.now += pause if number else first
+        owed.token()
+        owed.listen()
+    pace.settle(owed)
+
+
+def test_a_fast_engine_may_be_silent_for_the_least_time_only(pace, clock):
+    answer(pace, clock, first=0.1, pause=0.02)
+    running = pace.owe(PROMPT)
+    clock.now += 0.1
+    running.token()
+    running.listen()
+    assert pace.patience_seconds() == STALL
+    clock.now += 4
+    assert pace.silence_seconds() == pytest.approx(4)
+
+
+def test_a_slow_engine_gets_twenty_times_its_time_per_token(pace, clock):
+    answer(pace, clock, first=0.5, pause=0.5)
+    running = pace.owe(PROMPT)
+    running.token()
+    assert pace.patience_seconds() == pytest.approx(10)
+
+
+def test_no_engine_may_be_silent_longer_than_the_limit_of_an_answer(pace, clock):
+    answer(pace, clock, first=2, pause=8)
+    running = pace.owe(PROMPT)
+    running.token()
+    assert pace.patience_seconds() == BETWEEN
+
+
+def test_without_a_pace_to_go_by_the_limits_of_an_answer_hold(pace, clock):
+    running = pace.owe(PROMPT)
+    assert pace.patience_seconds() == FIRST
+    clock.now += 20
+    running.token()
+    assert pace.patience_seconds() == BETWEEN
+
+
+def test_long_prompts_get_the_time_that_reading_takes_here(pace, clock):
+    answer(pace, clock, first=6, pause=0.1)
+    first = pace.owe(PROMPT)
+    assert pace.patience_seconds() == pytest.approx(12, rel=0.01), "twice the six seconds such a prompt took"
+    second = pace.owe(PROMPT)
+    assert pace.patience_seconds() == pytest.approx(24, rel=0.01), "it reads both before it says a word"
+    for _ in range(50):
+        pace.owe(PROMPT)
+    assert pace.patience_seconds() < FIRST, "a queue is not read in one step"
+    assert not first.is_running
+    assert not second.is_running
+
+
+def test_a_silence_that_ended_well_is_remembered_and_by_and_by_forgotten(pace, clock):
+    answer(pace, clock, first=0.1, pause=0.02)
+    running = pace.owe(PROMPT)
+    running.token()
+    running.listen()
+    clock.now += 9  # another process had a long prompt read
+    running.token()
+    running.listen()
+    assert pace.patience_seconds() >= 18
+    for _ in range(200):
+        clock.now += 0.02
+        running.token()
+    clock.now += 2 * 3_600
+    assert pace.patience_seconds() == STALL
+
+
+def test_another_engine_at_the_same_address_starts_anew(pace, clock):
+    answer(pace, clock, first=0.1, pause=0.02)
+    pace.forget()
+    pace.owe(PROMPT)
+    assert pace.patience_seconds() == FIRST
+
+
+def test_silence_counts_only_while_somebody_listens(pace, clock):
+    assert pace.silence_seconds() == 0
+    reading = pace.owe(PROMPT)
+    clock.now += 1
+    reading.token()  # and now the reader is busy with it
+    clock.now += 60
+    assert pace.silence_seconds() == 0, "our own slow reader is not the engine's silence"
+    reading.listen()
+    clock.now += 2
+    assert pace.silence_seconds() == pytest.approx(2)
+
+
+def test_tokens_of_one_answer_are_signs_of_life_for_all(pace, clock):
+    pace.owe(PROMPT)
+    other = pace.owe(PROMPT)
+    for _ in range(100):
+        clock.now += 1
+        other.token()
+        other.listen()
+    clock.now += 1
+    assert pace.silence_seconds() == pytest.approx(1)
+
+
+def test_the_first_test_token_gets_its_limit_and_later_ones_less(pace, clock):
+    test = pace.owe(0)
+    assert pace.patience_seconds() == CANARY
+    clock.now += 0.1
+    test.token()
+    pace.settle(test)
+    pace.owe(0)
+    assert pace.patience_seconds() == STALL
+
+
+def test_packets_of_tokens_do_not_make_an_engine_look_fast(pace, clock):
+    owed = pace.owe(PROMPT)
+    for number in range(300):
+        clock.now += 3.0 if number % 3 == 0 else 0.0
+        owed.token()
+        owed.listen()
+    clock.now += 0.5
+    assert pace.patience_seconds() == BETWEEN
+
+
+METRICS = """\
+# HELP vllm:num_requests_running Number of requests in model execution batches.
+# TYPE vllm:num_requests_running gauge
+vllm:num_requests_running{engine="0",model_name="starter"} 2.0
+vllm:num_requests_running{engine="1",model_name="starter"} 1.0
+vllm:num_requests_waiting{engine="0",model_name="starter"} 4.0
+vllm:kv_cache_usage_perc{engine="0",model_name="starter"} 0.25
+vllm:prefix_cache_queries_total{engine="0",model_name="starter"} 1000.0
+vllm:prefix_cache_hits_total{engine="0",model_name="starter"} 640.0
+vllm:prefix_cache_hits_created{engine="0",model_name="starter"} 1.7e+09
+vllm:generation_tokens_total{engine="0",model_name="starter"} 77.0
+vllm:iteration_tokens_total_count{engine="0",model_name="starter"} 40.0
+"""
+
+
+def test_the_figures_of_vllm_are_read():
+    meters = read_meters(METRICS)
+    assert meters is not None
+    assert (meters.running, meters.waiting, meters.generated) == (3, 4, 77)
+    assert (meters.prefix_cache_hits, meters.prefix_cache_queries) == (640, 1000)
+
+
+@pytest.mark.parametrize(
+    "moved", ['usage_perc{engine="0",model_name="starter"} 0.26', 'count{engine="0",model_name="starter"} 41.0']
+)
+def test_a_prompt_that_is_read_is_progress_before_its_first_token(moved):
+    before = read_meters(METRICS)
+    name = moved.split(" ", maxsplit=1)[0]
+    line = next(line for line in METRICS.splitlines() if name in line)
+    after = read_meters(METRICS.replace(line, line.split(name)[0] + moved))
+    assert before is not None
+    assert after is not None
+    assert before.progress != after.progress
+
+
+@pytest.mark.parametrize("text", ["", "<html>not found</html>", "vllm:generation_tokens_total", "python_info 1.0"])
+def test_the_figures_of_others_are_none_of_ours(text):
+    assert read_meters(text) is None
