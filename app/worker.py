@@ -31,6 +31,8 @@ REDIS_AWAY = (RedisError, OSError, TimeoutError)
 RECONNECT_SECONDS_MAX = 2.0
 ENGINE_FULL_SECONDS = 0.2
 """How soon to look again when the engine has no free slot and no job of ours ends first."""
+ENGINE_REST_SECONDS_MAX = 10.0
+"""Longest pause after refusals of the engine; short enough for documents, which wait with the rest."""
 ON_THE_WAY_SECONDS = 1.0
 """Time in which a job that needs the engine has asked it."""
 
@@ -64,6 +66,8 @@ class _Worker:
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     renewing: asyncio.Lock = field(default_factory=asyncio.Lock)
     engine_width: int = 0
+    refusals: int = 0
+    rest_until: float = 0.0
     renewed_at: float = field(default_factory=time.monotonic)
 
     @property
@@ -76,7 +80,7 @@ class _Worker:
         An engine that is off, warming or failing limits nothing: degraded answers need no slot of it.
         """
         free = self.runtime.settings.worker_slots_max - len(self.running)
-        if free <= 0:
+        if free <= 0 or time.monotonic() < self.rest_until:
             return 0
         engine = await self.runtime.engine.state()
         if engine.state is not State.READY:
@@ -157,7 +161,7 @@ class _Worker:
                 raise LookupError(f"no handler is registered for {lease.job.name}")
             await handler(self.runtime, lease)
         except EngineBusy as busy:
-            delay = busy.retry_after_seconds
+            delay = self.rest(busy)
             return "engine_busy", lambda: queue.retry(lease, delay_seconds=delay)
         except asyncio.CancelledError:
             if running.why == "lost":
@@ -169,7 +173,20 @@ class _Worker:
             log.exception("job_failed")
             reason = repr(error)
             return "failed", lambda: queue.retry(lease, attempt_counts=True, reason=reason)
+        self.refusals = 0
         return "done", lambda: queue.finish(lease)
+
+    def rest(self, busy: EngineBusy) -> float:
+        """Seconds for which a refused job stays away. Until then no other is taken: it would search in vain.
+
+        Each round of refusals with no job done in between doubles the rest; those of one round count once.
+        """
+        now = time.monotonic()
+        if now >= self.rest_until:
+            self.refusals += 1
+            doubled = busy.retry_after_seconds * 2 ** min(10, self.refusals - 1)
+            self.rest_until = now + max(busy.retry_after_seconds, min(ENGINE_REST_SECONDS_MAX, doubled))
+        return max(busy.retry_after_seconds, self.rest_until - now)
 
     async def settle(self, settle: Callable[[], Awaitable[bool]]) -> None:
         """Tell the queue, also when Redis is away for a moment. If it stays away the job runs again, harmlessly."""

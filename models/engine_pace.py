@@ -83,7 +83,7 @@ class Pace:
       - twice the longest silence from which it lately came back by itself.
     It is never longer than the limit of one answer (`engine_first_token_seconds`, once all run
     `engine_between_tokens_seconds`), and is that limit while there is no pace to go by; for a test alone before any
-    was answered it is `engine_canary_wait_seconds`.
+    token was seen it is `engine_canary_wait_seconds`.
     """
 
     def __init__(self, settings: PaceSettings, *, now: Callable[[], float] = time.monotonic) -> None:
@@ -98,7 +98,7 @@ class Pace:
         self._token_seconds: float | None = None
         self._char_seconds: tuple[float, float] | None = None
         self._longest: tuple[float, float] | None = None
-        self._tested = False
+        self._heard = False
 
     def owe(self, chars: int) -> Owed:
         """A request with a prompt of so many characters was sent; `settle` it in the end."""
@@ -128,8 +128,7 @@ class Pace:
         elif owed.chars:
             chars = max(PROMPT_CHARS_MIN, self._unread_chars())
             self._char_seconds = _slowest(self._char_seconds, self.silence_seconds(now) / chars, now)
-        else:
-            self._tested = True
+        self._heard = True
         self.sign(now)
 
     def silence_seconds(self, now: float | None = None) -> float:
@@ -152,7 +151,7 @@ class Pace:
             if self._token_seconds is None:
                 return limit
             patience = max(patience, TOKEN_TIMES * self._token_seconds)
-        if not (unread or running or self._tested):
+        if not (unread or running or self._heard):
             return settings.engine_canary_wait_seconds
         return min(patience, limit)
 

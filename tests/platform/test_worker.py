@@ -154,6 +154,30 @@ async def test_a_busy_engine_puts_back_without_counting(redis: Redis, redis_url:
         assert set(attempts) == {1}
 
 
+async def test_a_full_engine_is_asked_less_and_less_and_every_question_is_answered_in_the_end(
+    redis: Redis, redis_url: str
+):
+    """Twelve questions wait, the engine refuses; asking it all the time would cost a search for each refusal."""
+    asked: list[float] = []
+    answered = 0
+
+    @job("tests.work")
+    async def work(runtime: Runtime, lease: Lease) -> None:
+        nonlocal answered
+        asked.append(time.monotonic())
+        if len(asked) <= 24:
+            raise EngineBusy("full", retry_after_seconds=0.05)
+        answered += 1
+
+    async with working(redis_url, worker_slots_max=4) as runtime:
+        for _ in range(12):
+            await runtime.queue.send(a_job())
+        await until(lambda: answered == 12)
+        await until(lambda: empty(runtime.queue))
+    # Six rounds of four: the rests between them are 0.05, 0.1, 0.2, 0.4 and 0.8 s, where 0.05 each would be a hot loop.
+    assert asked[23] - asked[0] > 1.4
+
+
 async def test_a_failing_job_is_tried_again_and_then_shown_to_operators(redis: Redis, redis_url: str):
     attempts = []
 
