@@ -6,6 +6,7 @@ import os
 import sys
 from pathlib import Path
 from typing import Annotated, NoReturn
+from uuid import UUID
 
 import typer
 
@@ -16,6 +17,9 @@ from app.settings import Settings
 cli = typer.Typer(no_args_is_help=True, add_completion=False, help="Linli 邻里: a smart-community assistant.")
 knowledge = typer.Typer(no_args_is_help=True, help="The documents that answers are taken from.")
 cli.add_typer(knowledge, name="knowledge")
+dead = typer.Typer(no_args_is_help=True, help="Jobs that failed at every attempt.")
+cli.add_typer(dead, name="dead")
+Language = Annotated[str, typer.Option(help="zh or en; the terminal's when empty.")]
 
 
 @cli.command()
@@ -179,6 +183,64 @@ def knowledge_reembed(
     for title, code in failed:
         typer.echo(f"failed  {title}  {code}")
     raise typer.Exit(1 if failed else 0)
+
+
+@cli.command()
+def status(
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Go on until Ctrl-C.")] = False,
+    seconds: Annotated[float, typer.Option(help="Pause between two looks.")] = 2.0,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    language: Language = "",
+) -> None:
+    """Show the whole house and what to do about what is wrong. Ends with 1 when residents notice it."""
+    import asyncio
+    from contextlib import suppress
+
+    from app.status.commands import status as show
+    from app.status.words import language_of_terminal
+
+    chosen = language or language_of_terminal()
+    with suppress(KeyboardInterrupt):
+        showing = show(_ready_settings(), language=chosen, watch_seconds=seconds if watch else None, as_json=as_json)
+        raise typer.Exit(asyncio.run(showing))
+
+
+@dead.command("list")
+def dead_list(
+    limit: Annotated[int, typer.Option(help="How many, newest first.")] = 50,
+    language: Language = "",
+) -> None:
+    """Show the dead jobs with reason, age and community."""
+    import asyncio
+
+    from app.status.commands import list_dead
+    from app.status.words import language_of_terminal
+
+    asyncio.run(list_dead(_ready_settings(), language=language or language_of_terminal(), limit=limit))
+
+
+@dead.command("replay")
+def dead_replay(
+    name: Annotated[str, typer.Argument(help="Name of the job, as `linli dead list` shows it.")] = "",
+    row_id: Annotated[str, typer.Argument(help="Id of its row.")] = "",
+    everything: Annotated[bool, typer.Option("--all", help="All of them; with a NAME all of that name.")] = False,
+) -> None:
+    """Let dead jobs run again with all their attempts.
+
+    Documents are embedded again. A question that died was already ended as failed and whoever asked was told; that is
+    not undone, its job only leaves the list.
+    """
+    import asyncio
+
+    from app.status.commands import replay_dead
+
+    if not everything and not (name and row_id):
+        _fail("Name a job and its row, or say --all.")
+    try:
+        row = UUID(row_id) if row_id else None
+    except ValueError:
+        _fail(f"{row_id} is not an id.")
+    raise typer.Exit(asyncio.run(replay_dead(_ready_settings(), name=name or None, row_id=row)))
 
 
 @cli.command()

@@ -77,8 +77,11 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class LaneStats:
+    """`expected_wait_seconds`: until the job that is last in line now starts."""
+
     ready: int
     oldest_wait_seconds: float
+    expected_wait_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,8 +262,11 @@ class Queue:
     async def stats(self) -> QueueStats:
         """Counts and oldest waits, for metrics."""
         reply = await self._call(queue_scripts.STATS, COMMUNITIES_SHOWN)
-        lanes = {lane: LaneStats(reply[2 * i], reply[2 * i + 1] / 1000) for i, lane in enumerate(Lane)}
-        waiting, delayed, leased, dead, most = reply[2 * len(lanes) :]
+        numbers = zip(*[iter(reply[: 3 * len(Lane)])] * 3, strict=True)
+        lanes = {
+            lane: LaneStats(n, old / 1000, last / 1000) for lane, (n, old, last) in zip(Lane, numbers, strict=True)
+        }
+        waiting, delayed, leased, dead, most = reply[3 * len(Lane) :]
         communities = [(UUID(_text(most[i])), int(most[i + 1])) for i in range(0, len(most), 2)]
         return QueueStats(lanes, waiting=waiting, delayed=delayed, leased=leased, dead=dead, communities=communities)
 

@@ -311,14 +311,19 @@ end
 return place(ARGV[1], false) or {}
 """
 
-STATS = BASE
+STATS = BASE + PACE + EXPECTED
 STATS += """
--- Reply: ready and ms of the oldest wait of each lane; waiting, delayed, leased, dead; the communities most waiting
-local reply = {}
+-- Reply: of each lane ready, ms of the oldest wait, ms until the last in line starts;
+-- then waiting, delayed, leased, dead; the communities most waiting
+local reply, ahead = {}, 0
 for _, lane in ipairs(LANES) do
-  local oldest = first(P .. 'since:' .. lane)
-  reply[#reply + 1] = call('ZCARD', P .. 'ready:' .. lane)
+  local oldest, ready = first(P .. 'since:' .. lane), call('ZCARD', P .. 'ready:' .. lane)
+  ahead = ahead + ready
+  local last = call('ZREVRANGE', P .. 'ready:' .. lane, 0, 0, 'WITHSCORES')[2]
+  local virtual = last and math.max(0, last - (call('HGET', META, 'v:' .. lane) or 0))
+  reply[#reply + 1] = ready
   reply[#reply + 1] = oldest and now - oldest or 0
+  reply[#reply + 1] = last and expected_ms(lane, ahead, virtual) or 0
 end
 for _, count in ipairs({call('HGET', META, 'waiting') or 0, call('ZCARD', DELAYED), call('ZCARD', LEASES),
     call('ZCARD', DEAD)}) do

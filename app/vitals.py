@@ -50,7 +50,10 @@ ENGINE_WAITING = Gauge("linli_engine_waiting", "Requests that the engine says wa
 QUEUE_JOBS = Gauge("linli_queue_jobs", "Jobs in the queue by state.", ["state"])
 QUEUE_READY = Gauge("linli_queue_ready_jobs", "Jobs that wait for a worker, by lane.", ["lane"])
 QUEUE_LIMIT = Gauge("linli_queue_waiting_max", "Jobs that may wait before requests are refused.")
+CROWD_JOBS = Gauge("linli_queue_community_waiting_jobs", "Jobs waiting of the community that has most.")
+CROWD_LIMIT = Gauge("linli_queue_community_waiting_max", "Jobs of one community that may wait before it is refused.")
 OLDEST_WAIT = Gauge("linli_queue_oldest_wait_seconds", "Longest wait of a ready job.", ["lane"])
+EXPECTED_WAIT = Gauge("linli_queue_expected_wait_seconds", "Time until the last in line starts.", ["lane"])
 PROCESSES = Gauge("linli_processes", "Processes that gave a sign of life lately, by role.", ["role"])
 VERSIONS = Gauge("linli_versions", "Different versions of Linli among the living processes.")
 FOLLOWERS = Gauge("linli_feed_followers", "Followers of answers through this process.")
@@ -287,6 +290,8 @@ async def show_house(runtime: Runtime) -> None:
     stats, alive = await asyncio.gather(runtime.queue.stats(), processes(runtime.redis))
     show_queue(stats)
     QUEUE_LIMIT.set(runtime.settings.queue_waiting_max)
+    CROWD_JOBS.set(stats.communities[0][1] if stats.communities else 0)
+    CROWD_LIMIT.set(runtime.settings.queue_waiting_per_community_max)
     for role in ("web", "worker"):
         PROCESSES.labels(role).set(sum(vitals.role == role for vitals in alive))
     VERSIONS.set(len({vitals.version for vitals in alive}))
@@ -317,6 +322,7 @@ def show_queue(stats: QueueStats) -> None:
     for lane, found in stats.lanes.items():
         QUEUE_READY.labels(lane).set(found.ready)
         OLDEST_WAIT.labels(lane).set(found.oldest_wait_seconds)
+        EXPECTED_WAIT.labels(lane).set(found.expected_wait_seconds)
 
 
 def show(runtime: Runtime) -> None:
