@@ -18,6 +18,8 @@ STEP_CHARS_MAX = 8_000
 """About what an engine reads between two signs of life: vLLM cuts longer prompts (2,048 tokens, unless it is told)."""
 PROMPT_CHARS_MIN = 1_000
 """A shorter prompt teaches no pace of its own: there the fixed cost of a request outweighs the reading."""
+TEST_CHARS = 10
+"""What a test token makes an engine read at least, the rest being cached: no prompt costs more per character."""
 LOOKS = 5
 """How often the engine's own counters are looked at while its patience runs out."""
 
@@ -79,7 +81,8 @@ class Pace:
     is the longest of
       - `engine_stall_seconds_min` (5 s);
       - 20 times the time per token lately seen, while answers run;
-      - twice the time its unread prompts should take at the slowest pace lately seen;
+      - twice the time its unread prompts should take at the slowest pace lately seen (before any was read: at the
+        pace of the test token, which no prompt exceeds);
       - twice the longest silence from which it lately came back by itself.
     It is never longer than the limit of one answer (`engine_first_token_seconds`, once all run
     `engine_between_tokens_seconds`), and is that limit while there is no pace to go by; for a test alone before any
@@ -99,6 +102,7 @@ class Pace:
         self._char_seconds: tuple[float, float] | None = None
         self._longest: tuple[float, float] | None = None
         self._heard = False
+        self._test_seconds: float | None = None
 
     def owe(self, chars: int) -> Owed:
         """A request with a prompt of so many characters was sent; `settle` it in the end."""
@@ -128,6 +132,8 @@ class Pace:
         elif owed.chars:
             chars = max(PROMPT_CHARS_MIN, self._unread_chars())
             self._char_seconds = _slowest(self._char_seconds, self.silence_seconds(now) / chars, now)
+        else:
+            self._test_seconds = self.silence_seconds(now)
         self._heard = True
         self.sign(now)
 
@@ -144,9 +150,13 @@ class Pace:
         limit = settings.engine_first_token_seconds if unread else settings.engine_between_tokens_seconds
         patience = max(settings.engine_stall_seconds_min, LEARNED_TIMES * _faded(self._longest, now))
         if unread:
-            if self._char_seconds is None:
+            if self._char_seconds is not None:
+                char_seconds = _faded(self._char_seconds, now)
+            elif self._test_seconds is not None:
+                char_seconds = self._test_seconds / TEST_CHARS
+            else:
                 return limit
-            patience = max(patience, LEARNED_TIMES * _faded(self._char_seconds, now) * unread)
+            patience = max(patience, LEARNED_TIMES * char_seconds * unread)
         if running:
             if self._token_seconds is None:
                 return limit

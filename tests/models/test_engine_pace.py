@@ -145,6 +145,16 @@ def test_the_first_test_token_gets_its_limit_and_later_ones_less(pace, clock):
     assert pace.patience_seconds() == STALL
 
 
+@pytest.mark.parametrize(("test_seconds", "patience"), [(0.002, STALL), (0.02, 8), (0.5, FIRST)])
+def test_before_any_answer_the_test_token_tells_a_fast_engine_from_a_slow_one(pace, clock, test_seconds, patience):
+    test = pace.owe(0)
+    clock.now += test_seconds
+    test.token()
+    pace.settle(test)
+    pace.owe(PROMPT)
+    assert pace.patience_seconds() == pytest.approx(patience)
+
+
 def test_packets_of_tokens_do_not_make_an_engine_look_fast(pace, clock):
     owed = pace.owe(PROMPT)
     for number in range(300):
