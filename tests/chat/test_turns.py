@@ -138,6 +138,7 @@ async def test_a_reader_who_finds_the_answer_lets_it_be_worded(client, resident,
     await deliver(unsure)
     assert (await finished(client, resident, turn))["answer"] == "每小时5元。"
     judgement, answer = engine.requests
+    assert judgement.session == answer.session == turn["conversation_id"], "both go where the conversation is cached"
     assert judgement.choices == ("有", "没有")
     assert "每小时5元" in judgement.messages[-1].content
     assert answer.choices is None
