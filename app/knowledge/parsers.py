@@ -2,6 +2,7 @@
 
 import io
 import re
+import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -13,6 +14,15 @@ HEADING_MARKS = re.compile(
     r"^(第[一二三四五六七八九十百\d]+[章节条]|[一二三四五六七八九十]+、|（[一二三四五六七八九十]+）)\s*\S{0,30}$"
 )
 CELLS_MAX = 1_000_000
+TAGS_MAX = 150_000
+NESTING_MAX = 400
+"""Pages that people write are rarely 50 deep; reading time grows with the depth of every element."""
+TAG = re.compile(rb"<(/?)([a-zA-Z][a-zA-Z0-9]*)")
+NOT_NESTING = frozenset(
+    b"area base br col embed hr img input link meta source track wbr "
+    b"p li td th tr dd dt option thead tbody tfoot".split()
+)
+"""Tags without an end, and those that the next of their kind ends."""
 
 
 class CannotParse(Exception):
@@ -183,6 +193,7 @@ def parse_text(data: bytes) -> Parsed:
 def parse_html(data: bytes) -> Parsed:
     from bs4 import BeautifulSoup
 
+    _check_tags(data)
     soup = BeautifulSoup(data, "lxml")
     for tag in soup(["script", "style", "nav", "footer", "noscript", "template", "svg", "iframe", "form"]):
         tag.decompose()
@@ -200,6 +211,16 @@ def parse_html(data: bytes) -> Parsed:
     if not outline.blocks:
         outline.add(soup.get_text("\n", strip=True))
     return Parsed(outline.blocks, {"title": title} if title else {})
+
+
+def _check_tags(data: bytes) -> None:
+    """Raises CannotParse for pages that would keep a parser busy until its time is up."""
+    depth = 0
+    for tags, match in enumerate(TAG.finditer(data), start=1):
+        if match[2].lower() not in NOT_NESTING:
+            depth = max(0, depth - 1) if match[1] else depth + 1
+        if tags > TAGS_MAX or depth > NESTING_MAX:
+            raise CannotParse("document_too_heavy")
 
 
 def parse_pdf(data: bytes) -> Parsed:
@@ -273,6 +294,7 @@ def parse_xlsx(data: bytes) -> Parsed:
 
     outline = Outline()
     try:
+        _check_cells(data)
         book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True)
         cells = 0
         for sheet in book.worksheets:
@@ -290,6 +312,19 @@ def parse_xlsx(data: bytes) -> Parsed:
         # As for docx.
         raise CannotParse("document_broken") from error
     return Parsed(outline.blocks)
+
+
+def _check_cells(data: bytes) -> None:
+    """Raises CannotParse for too many cells: counting marks takes a moment, reading a million cells half a minute."""
+    cells = 0
+    with zipfile.ZipFile(io.BytesIO(data)) as packed:
+        for name in packed.namelist():
+            if name.startswith("xl/worksheets/"):
+                with packed.open(name) as sheet:
+                    while chunk := sheet.read(1_000_000):
+                        cells += chunk.count(b"<c ") + chunk.count(b"<c>")
+    if cells > CELLS_MAX:
+        raise CannotParse("document_too_long")
 
 
 def _cell(value: object) -> str:

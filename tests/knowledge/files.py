@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+import zlib
 
 import docx
 import openpyxl
@@ -72,3 +73,51 @@ def entity_bomb_docx() -> bytes:
     entities = "".join(f'<!ENTITY l{n} "{f"&l{n - 1};" * 10}">' for n in range(1, 12))
     body = f'<?xml version="1.0"?><!DOCTYPE w [<!ENTITY l0 "haha">{entities}]><w>&l11;</w>'
     return repacked(docx_file(), word__document_xml=body.encode())
+
+
+SHEET = b'<worksheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><sheetData>%s</sheetData></worksheet>'
+
+
+def sheet_of(rows: bytes, *, before: bytes = b"") -> bytes:
+    """An xlsx whose only sheet has these rows, as XML."""
+    return repacked(xlsx_file(), xl__worksheets__sheet1_xml=before + SHEET % rows)
+
+
+def million_cells() -> bytes:
+    """Numbers that differ, so that it packs like an honest file."""
+    cells = b"".join(b"<c><v>%d</v></c>" % (n * 7919 % 1_000_003) for n in range(1_001_000))
+    return sheet_of(b"<row>" + cells + b"</row>")
+
+
+def far_apart() -> bytes:
+    """Few cells, each at the far end of its row."""
+    return sheet_of(
+        b"".join(b'<row r="%d"><c r="XFD%d"><v>1</v></c></row>' % (row, row) for row in range(1, 100_000, 50))
+    )
+
+
+def pdf_of(stream: bytes, *, pages: int = 1) -> bytes:
+    """Pages that all show one compressed stream."""
+    packed = zlib.compress(stream, 9)
+    objects = [
+        b"<</Type/Catalog/Pages 2 0 R>>",
+        b"<</Type/Pages/Kids[%s]/Count %d>>" % (b"3 0 R " * pages, pages),
+        b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 99 99]/Contents 4 0 R/Resources<</Font<</F 5 0 R>>>>>>",
+        b"<</Length %d/Filter/FlateDecode>>stream\n%s\nendstream" % (len(packed), packed),
+        b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>",
+    ]
+    out, places = b"%PDF-1.7\n", []
+    for number, body in enumerate(objects, start=1):
+        places.append(len(out))
+        out += b"%d 0 obj%sendobj\n" % (number, body)
+    table = b"0000000000 65535 f \n" + b"".join(b"%010d 00000 n \n" % place for place in places)
+    return out + b"xref\n0 6\n%strailer<</Size 6/Root 1 0 R>>\nstartxref\n%d\n%%%%EOF" % (table, len(out))
+
+
+def reading_a_file_of_ours(secret: str) -> tuple[bytes, bytes]:
+    """A docx and an xlsx that name a file of the server as an external entity."""
+    entity = f'<!DOCTYPE w [<!ENTITY x SYSTEM "file://{secret}">]>'.encode()
+    word = b"http://schemas.openxmlformats.org/wordprocessingml/2006/main"
+    text = b'<w:document xmlns:w="%s"><w:body><w:p><w:r><w:t>a&x;b</w:t></w:r></w:p></w:body></w:document>' % word
+    row = b'<row><c t="inlineStr"><is><t>a&x;b</t></is></c></row>'
+    return repacked(docx_file(), word__document_xml=entity + text), sheet_of(row, before=entity)
