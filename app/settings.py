@@ -125,6 +125,11 @@ class Settings(BaseSettings):
         0.6,
         description="Probability that the found passages answer, below which the answer is the fixed not-found one.",
     )
+    retrieval: bool = Field(
+        True,
+        description="False asks the engine without documents: for measurement. With nothing to check a number against, "
+        "an answer that holds one is not shown.",
+    )
     search_candidates: int = Field(100, description="Passages of each language that meaning and wording each propose.")
     document_wait_seconds: float = Field(60, description="Age at which the sweeper sends a waiting document again.")
 

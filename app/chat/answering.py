@@ -60,7 +60,7 @@ async def write_answer(runtime: Runtime, claimed: Claim, draft: Draft, feed: Tur
     else:
         engine = await runtime.engine.state()
         draft.trace["engine"] = {"state": engine.state, "detail": engine.detail}
-        if evidence.answerable:
+        if evidence.answerable and runtime.settings.retrieval:
             await _show_quotes(draft, feed)
         if await judging.answers(runtime, claimed, draft, evidence, engine.state):
             if not evidence.answerable:
@@ -169,11 +169,15 @@ async def _quote(claimed: Claim, draft: Draft, feed: TurnFeed, *, reason: str) -
     """The quotes stand alone; what the model had said so far is taken back."""
     FALLBACKS.labels(reason).inc()
     said_before = draft.answer
+    draft.trace["fallback"] = {"reason": reason, "said_before": said_before}
+    if not draft.quotes:
+        # Without retrieval there is nothing to fall back to.
+        await _say(claimed, draft, feed, Text.NOT_FOUND, replaces=bool(said_before))
+        return
     intro = say(INTROS.get(reason, Text.QUOTES_INTRO), claimed.turn.language)
     lines = (f"[{q['n']}] {q['quote']}（《{q['document']}》{q['section']}）" for q in draft.quotes)
     draft.answer = "\n".join((intro, *lines))
     draft.mode, draft.citations = Mode.QUOTES, draft.quotes
-    draft.trace["fallback"] = {"reason": reason, "said_before": said_before}
     if said_before:
         await feed.publish("replaced", {"text": draft.answer, "reason": reason})
     else:

@@ -41,6 +41,8 @@ async def gather(runtime: Runtime, claimed: Claim, draft: Draft, watch: Stopwatc
     """Search for the turn's question as its caller, as of now. What was found goes into the draft's trace."""
     assert claimed.caller is not None
     settings, now = runtime.settings, runtime.clock()
+    if not settings.retrieval:
+        return Evidence(Verdict.ANSWERED, answerable=True, approved=None, quotes=[], sources=[])
     wanted = router.search_text(claimed.turn.question, claimed.history)
     question = await search.prepare(runtime.embedder, wanted)
     watch.mark("embedded")
