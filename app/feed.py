@@ -6,12 +6,12 @@ A follower subscribes first, then replays, then forwards. One Redis connection o
 """
 
 import asyncio
+import hashlib
 import itertools
-import json
+import math
 import re
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 from uuid import UUID
@@ -19,9 +19,11 @@ from uuid import UUID
 import structlog
 from prometheus_client import Counter
 from redis.asyncio import Redis
+from redis.exceptions import NoScriptError
 
 from app.errors import Invalid, NotFound
-from app.feed_followers import REDIS_AWAY, Event, Follower, FollowerTooSlow, Hub, text_of
+from app.feed_followers import REDIS_AWAY, Event, Follower, FollowerTooSlow, Hub, text_of, to_json
+from app.queue_gather import Gathered
 from app.settings import Settings
 
 __all__ = ["IDLE", "Event", "Feed", "FeedGone", "FollowerTooSlow", "InvalidEventId", "TokenFrames"]
@@ -42,6 +44,8 @@ REPLAY_EVENTS = 500
 REPLAYS_AT_ONCE = 16
 """A crowd that comes back at the same moment must not take all connections of the process."""
 RETRY_SECONDS = 0.1
+AWAY_SECONDS = 1.0
+"""How long the frames of an answer wait after Redis did not take one."""
 
 
 class FeedGone(NotFound):
@@ -67,16 +71,27 @@ class InvalidEventId(Invalid):
 
 
 PUBLISH = """
--- The key of a publication is kept in its event, so that a publication sent again after a lost reply is not doubled.
-local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
-if last and last[2][6] == ARGV[3] then return last[1] end
--- A worker that lost its claim, and woke up late, is not heard any more.
-if last and tonumber(last[2][8]) > tonumber(ARGV[5]) then return '' end
-local id = redis.call('XADD', KEYS[1], '*', 'name', ARGV[1], 'data', ARGV[2], 'key', ARGV[3], 'token', ARGV[5])
-redis.call('EXPIRE', KEYS[1], ARGV[4])
-redis.call('PUBLISH', KEYS[1], id .. ' ' .. ARGV[1] .. ' ' .. ARGV[2])
-return id
+local replies = {}
+for i, stream in ipairs(KEYS) do
+  local name, data, key, seconds, token = unpack(ARGV, 5 * i - 4, 5 * i)
+  local last = redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 1)[1]
+  -- The key of a publication is kept in its event, so that a publication sent again after a lost reply is not doubled.
+  if last and last[2][6] == key then
+    replies[i] = last[1]
+  -- A worker that lost its claim, and woke up late, is not heard any more.
+  elseif last and tonumber(last[2][8]) > tonumber(token) then
+    replies[i] = ''
+  else
+    replies[i] = redis.call('XADD', stream, '*', 'name', name, 'data', data, 'key', key, 'token', token)
+    redis.call('EXPIRE', stream, seconds)
+    redis.call('PUBLISH', stream, replies[i] .. ' ' .. name .. ' ' .. data)
+  end
+end
+return replies
 """
+"""Publications of several turns, in one call: five arguments each."""
+PUBLISH_SHA = hashlib.sha1(PUBLISH.encode(), usedforsecurity=False).hexdigest()
+PUBLICATION_VALUES = 6
 
 
 class Feed:
@@ -85,8 +100,9 @@ class Feed:
     def __init__(self, redis: Redis, settings: Settings) -> None:
         self._redis = redis
         self._settings = settings
-        self._publish_script = redis.register_script(PUBLISH)
-        self._publication_keys = (f"{uuid.uuid4().hex[:12]}-{n}" for n in itertools.count())
+        self._publications = Gathered(self._send_publications)
+        self._publication_key = uuid.uuid4().hex[:12]
+        self._publication_numbers = itertools.count()
         self._replays = asyncio.Semaphore(REPLAYS_AT_ONCE)
         self._hub = Hub(redis, settings)
 
@@ -104,16 +120,16 @@ class Feed:
 
         Empty and unheard also when an event with a greater fencing `token` is there already.
         """
-        args = [name, json.dumps(data, ensure_ascii=False, separators=(",", ":")), next(self._publication_keys)]
-        args += [str(round(self._settings.feed_hours * 3600)), str(token)]
+        text, key = to_json(data), f"{self._publication_key}-{next(self._publication_numbers)}"
+        args = (_key(turn_id), name, text, key, round(self._settings.feed_hours * 3600), token)
         loop = asyncio.get_running_loop()
         give_up = loop.time() + self._settings.feed_publish_seconds
         while True:
             try:
                 async with asyncio.timeout_at(give_up):
-                    event_id = text_of(await self._publish_script(keys=[_key(turn_id)], args=args))
+                    event_id = text_of(await self._publications.call(args))
                 EVENTS.inc()
-                BYTES.inc(len(args[1].encode()))
+                BYTES.inc(len(text.encode()))
                 return event_id
             except REDIS_AWAY as error:
                 if loop.time() >= give_up - RETRY_SECONDS:
@@ -121,6 +137,16 @@ class Feed:
                     log.warning("event_not_published", turn_id=str(turn_id), event_name=name, error=repr(error))
                     return ""
             await asyncio.sleep(RETRY_SECONDS)
+
+    async def _send_publications(self, values: list[str | int]) -> list[Any]:
+        """The ids of publications that travel together."""
+        keys = values[::PUBLICATION_VALUES]
+        args = [value for place, value in enumerate(values) if place % PUBLICATION_VALUES]
+        try:
+            replies = await self._redis.evalsha(PUBLISH_SHA, len(keys), *keys, *args)
+        except NoScriptError:
+            replies = await self._redis.eval(PUBLISH, len(keys), *keys, *args)
+        return list(replies)
 
     async def follow(
         self,
@@ -159,7 +185,7 @@ class Feed:
                     follower.touch()
                     follower.behind = True  # a cheap look whether the stream is still there
         finally:
-            await self._hub.leave(follower)
+            self._hub.leave(follower)
 
     async def close(self) -> None:
         """End the connection that serves the followers."""
@@ -216,17 +242,23 @@ class TokenFrames:
     """Gathers the tokens of one answer into events of at most `frame_ms_max`; the first leaves at once.
 
     Event `token`: {"text": …, "at": characters before it}, so that a reader can see that nothing is missing.
+    `check` turns what came into what may be shown; it is asked once for each frame, not for each token.
     """
 
-    def __init__(self, feed: Feed, turn_id: UUID, *, token: int = 0) -> None:
+    def __init__(
+        self, feed: Feed, turn_id: UUID, *, token: int = 0, check: Callable[[str], str] = lambda text: text
+    ) -> None:
+        self._check = check
         self._feed = feed
         self._turn_id = turn_id
         self._token = token
-        self._pending = ""
+        self._came = ""
+        self._ready = ""
         self._sent_chars = 0
-        self._due = 0.0
-        self._timer: asyncio.Task[None] | None = None
-        self._sending = asyncio.Lock()
+        self._sent_at = 0.0
+        self._begun = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._under_way: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -235,41 +267,63 @@ class TokenFrames:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Sends what is left, also when the answer was stopped: it is part of what is saved."""
+        if self._under_way is not None:
+            await asyncio.shield(self._under_way)
         if self._timer is not None:
             self._timer.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._timer
         await self._send()
 
     async def add(self, text: str) -> None:
         """Queue a piece of the answer. Waits for Redis only with the first piece, so a slow Redis slows no answer."""
-        self._pending += text
-        if self._sent_chars == 0 and self._due == 0.0:
+        self._came += text
+        if not self._begun:
+            self.check()
+            self._begun = bool(self._ready)
             await self._send()
-        elif self._timer is None or self._timer.done():
-            self._timer = asyncio.create_task(self._send_when_due())
+        elif self._timer is None and self._under_way is None:
+            self._wait()
 
-    async def _send_when_due(self) -> None:
-        loop = asyncio.get_running_loop()
-        while self._pending:
-            await asyncio.sleep(max(0.0, self._due - loop.time()))
-            await asyncio.shield(self._send())
+    def check(self) -> None:
+        """Have what came since the last frame checked now."""
+        came, self._came = self._came, ""
+        if came:
+            self._ready += self._check(came)
 
-    async def _send(self) -> None:
-        async with self._sending:
-            text, self._pending = self._pending, ""
-            if not text:
-                return
-            data = {"text": text, "at": self._sent_chars}
-            sent = await self._feed.publish(self._turn_id, "token", data, token=self._token)
-            now = asyncio.get_running_loop().time()
-            if sent:
-                self._sent_chars += len(text)
-                self._due = now + self._feed.frame_seconds
-            else:
-                # Redis is away: the text goes out with a later frame, so no gap can come of it.
-                self._pending = text + self._pending
-                self._due = now + 1.0
+    def say(self, text: str) -> None:
+        """Add a text that needs no check; it leaves with the rest."""
+        self._ready += text
+
+    def _wait(self, seconds: float = 0.0) -> None:
+        """Send what has gathered at the next beat: all answers of a process share the beat, so frames go together."""
+        loop, beat = asyncio.get_running_loop(), self._feed.frame_seconds
+        if not seconds and loop.time() - self._sent_at >= beat:
+            self._start()  # a slow answer: nothing would gather
+            return
+        self._timer = loop.call_at((math.floor((loop.time() + seconds) / beat) + 1) * beat, self._start)
+
+    def _start(self) -> None:
+        self._timer = None
+        self._under_way = asyncio.create_task(self._send_pending())
+
+    async def _send_pending(self) -> None:
+        sent = await self._send()
+        self._under_way = None
+        if self._came or self._ready:
+            self._wait(0.0 if sent else AWAY_SECONDS)
+
+    async def _send(self) -> bool:
+        """False when Redis is away: the text goes out with a later frame, so no gap can come of it."""
+        self.check()
+        text, self._ready = self._ready, ""
+        if not text:
+            return True
+        data = {"text": text, "at": self._sent_chars}
+        if not await self._feed.publish(self._turn_id, "token", data, token=self._token):
+            self._ready = text + self._ready
+            return False
+        self._sent_chars += len(text)
+        self._sent_at = asyncio.get_running_loop().time()
+        return True
 
 
 def _key(turn_id: UUID) -> str:
@@ -284,4 +338,4 @@ def _order(event_id: str) -> tuple[int, int]:
 def _stored(entry: Any) -> Event:
     event_id, fields = entry
     values = {text_of(name): text_of(value) for name, value in fields.items()}
-    return Event(text_of(event_id), values["name"], json.loads(values["data"]))
+    return Event(text_of(event_id), values["name"], text=values["data"])

@@ -2,10 +2,8 @@
 
 import asyncio
 import json
-from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -27,13 +25,47 @@ PING_SECONDS = 10.0
 REDIS_AWAY = (RedisError, OSError, TimeoutError)
 
 
-@dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened in a turn. `id` sorts by time within the turn."""
+    """Something that happened in a turn. `id` sorts by time within the turn.
 
-    id: str
-    name: str
-    data: dict[str, Any]
+    It travels as JSON text, which is read only where it is looked into and written only once for all who follow.
+    """
+
+    __slots__ = ("_data", "_frame", "_text", "id", "name")
+
+    def __init__(self, event_id: str, name: str, data: dict[str, Any] | None = None, *, text: str = "") -> None:
+        self.id = event_id
+        self.name = name
+        self._data = data
+        self._text = text
+        self._frame = b""
+
+    @property
+    def data(self) -> dict[str, Any]:
+        if self._data is None:
+            self._data = json.loads(self._text)
+        return self._data
+
+    @property
+    def frame(self) -> bytes:
+        """The event in the text/event-stream format; without an id when it is not in the feed."""
+        if not self._frame:
+            head = f"id: {self.id}\n" if self.id else ""
+            self._frame = f"{head}event: {self.name}\ndata: {self._text or to_json(self.data)}\n\n".encode()
+        return self._frame
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Event) and (self.id, self.name, self.data) == (other.id, other.name, other.data)
+
+    __hash__ = None  # type: ignore[assignment]  # its data may be changed
+
+    def __repr__(self) -> str:
+        return f"Event({self.id!r}, {self.name!r}, {self.data!r})"
+
+
+def to_json(data: dict[str, Any]) -> str:
+    """JSON on one line, as short as it gets."""
+    return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
 
 
 class FollowerTooSlow(AppError):
@@ -49,17 +81,27 @@ class FollowerTooSlow(AppError):
 
 
 class Follower:
-    """The bounded buffer of one follower. What does not fit is read from the stream again."""
+    """The bounded buffer of one follower. What does not fit is read from the stream again.
+
+    Thousands of them wait in one process, so it holds nothing that a waiting one does not need.
+    """
+
+    __slots__ = (
+        *("_buffer", "_cut", "_events_max", "_loop", "_news", "_on_cut", "_read_at", "_stall_seconds", "_stall_timer"),
+        *("_waiting", "behind", "key", "subscribed"),
+    )
 
     def __init__(self, key: str, settings: Settings, on_cut: Callable[[], object] | None) -> None:
         self.key = key
         self.behind = True
-        self.subscribed = asyncio.Event()
+        self.subscribed: asyncio.Future[None] | None = None
+        """Set while it waits for the subscription to its channel."""
         self._loop = asyncio.get_running_loop()
         self._events_max = settings.follower_buffer_events_max
         self._stall_seconds = settings.follower_stall_seconds
-        self._buffer: deque[Event] = deque()
-        self._news = asyncio.Event()
+        self._buffer: list[Event] = []
+        self._news = False
+        self._waiting: asyncio.Future[None] | None = None
         self._on_cut = on_cut
         self._cut = False
         self._read_at = self._loop.time()
@@ -70,7 +112,7 @@ class Follower:
             return
         if len(self._buffer) < self._events_max:
             self._buffer.append(event)
-            self._news.set()
+            self._wake()
             return
         self.fall_behind()
         if self._stall_timer is None:
@@ -79,7 +121,7 @@ class Follower:
     def fall_behind(self) -> None:
         """Events are missing from the buffer: it was full, or the connection was away."""
         self.behind = True
-        self._news.set()
+        self._wake()
 
     def touch(self) -> None:
         """The follower reads. Raises FollowerTooSlow when that comes too late."""
@@ -91,21 +133,30 @@ class Follower:
         self.touch()
         self.behind = False
         self._buffer.clear()
-        self._news.clear()
+        self._news = False
 
     async def read(self) -> AsyncIterator[Event]:
         """What is in the buffer, as long as nothing is missing from it."""
         while self._buffer and not self.behind:
-            yield self._buffer.popleft()
+            yield self._buffer.pop(0)
         if not self._buffer and not self.behind:
-            self._news.clear()
+            self._news = False
 
     async def wait(self, seconds: float) -> bool:
         """False when nothing came within `seconds`."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._news.wait()
-        return self._news.is_set()
+        if not self._news:
+            self._waiting = self._loop.create_future()
+            timer = self._loop.call_later(seconds, _release, self._waiting)
+            try:
+                await self._waiting
+            finally:
+                timer.cancel()
+                self._waiting = None
+        return self._news
+
+    def _wake(self) -> None:
+        self._news = True
+        _release(self._waiting)
 
     def leave(self) -> None:
         if self._stall_timer is not None:
@@ -122,11 +173,17 @@ class Follower:
             return
         self._cut = True
         self._buffer.clear()
-        self._news.set()
+        self._wake()
         CUT.inc()
         log.info("follower_cut", key=self.key)
         if self._on_cut is not None:
             self._on_cut()
+
+
+def _release(waiting: "asyncio.Future[None] | None") -> None:
+    """Let whoever waits go on."""
+    if waiting is not None and not waiting.done():
+        waiting.set_result(None)
 
 
 class Hub:
@@ -142,7 +199,8 @@ class Hub:
         self._confirmed: set[str] = set()
         self._pubsub: PubSub | None = None
         self._reader: asyncio.Task[None] | None = None
-        self._commands = asyncio.Lock()
+        self._changed: set[str] = set()
+        self._changing: asyncio.Task[None] | None = None
 
     @property
     def followers(self) -> int:
@@ -153,44 +211,61 @@ class Hub:
         follower = Follower(key, self._settings, on_cut)
         newcomers = self._followers.setdefault(key, set())
         newcomers.add(follower)
+        if key in self._confirmed:
+            return follower
+        follower.subscribed = asyncio.get_running_loop().create_future()
         if self._reader is None or self._reader.done():
             self._reader = asyncio.create_task(self._read(), name="feed-reader")
-        elif key in self._confirmed:
-            follower.subscribed.set()
         elif len(newcomers) == 1:
-            await self._command("subscribe", key)
-        with suppress(TimeoutError):
+            self._change(key)
+        try:
             async with asyncio.timeout(self._settings.feed_publish_seconds):
-                await follower.subscribed.wait()
+                await follower.subscribed
+        except TimeoutError:
+            pass
+        except BaseException:
+            self.leave(follower)
+            raise
+        finally:
+            follower.subscribed = None
         return follower
 
-    async def leave(self, follower: Follower) -> None:
+    def leave(self, follower: Follower) -> None:
         follower.leave()
         others = self._followers.get(follower.key, set())
         others.discard(follower)
         if not others and self._followers.pop(follower.key, None) is not None:
             self._confirmed.discard(follower.key)
-            await self._command("unsubscribe", follower.key)
+            self._change(follower.key)
 
     async def close(self) -> None:
-        if self._reader is not None:
-            self._reader.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._reader
-            self._reader = None
+        for task in (self._changing, self._reader):
+            if task is not None:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
+        self._reader = None
         await self._client.connection_pool.disconnect()
 
-    async def _command(self, verb: str, key: str) -> None:
+    def _change(self, key: str) -> None:
+        """Subscribe to the channel or leave it, together with all others of this moment."""
+        self._changed.add(key)
+        if self._changing is None or self._changing.done():
+            self._changing = asyncio.create_task(self._send_changes(), name="feed-subscriptions")
+
+    async def _send_changes(self) -> None:
         """Best effort: after a failure the reader connects again and subscribes to all that is followed then."""
-        pubsub = self._pubsub
-        if pubsub is None:
-            return
-        with suppress(*REDIS_AWAY):
-            async with self._commands, asyncio.timeout(self._settings.feed_publish_seconds):
-                if verb == "unsubscribe" and key not in self._followers:
-                    await pubsub.unsubscribe(key)
-                elif key in self._followers:
-                    await pubsub.subscribe(key)
+        while self._changed and (pubsub := self._pubsub) is not None:
+            changed, self._changed = self._changed, set()
+            wanted = {key for key in changed if key in self._followers}
+            # The client has no error of its own for a connection that was closed in the meantime.
+            with suppress(*REDIS_AWAY, AttributeError):
+                async with asyncio.timeout(self._settings.feed_publish_seconds):
+                    if unwanted := changed - wanted:
+                        await pubsub.unsubscribe(*unwanted)
+                    if wanted:
+                        await pubsub.subscribe(*wanted)
+        self._changed.clear()
 
     async def _read(self) -> None:
         pause = 0.05
@@ -231,16 +306,18 @@ class Hub:
 
     def _dispatch(self, message: dict[str, Any]) -> None:
         key = text_of(message["channel"])
-        followers = self._followers.get(key, ())
+        followers = self._followers.get(key)
+        if not followers:
+            return
         if message["type"] == "subscribe":
             # The first one, or the client connected again by itself: then something may be missing.
             self._confirmed.add(key)
             for follower in followers:
-                follower.subscribed.set()
+                _release(follower.subscribed)
                 follower.fall_behind()
-        elif message["type"] == "message" and followers:
+        elif message["type"] == "message":
             event_id, name, data = text_of(message["data"]).split(" ", 2)
-            event = Event(event_id, name, json.loads(data))
+            event = Event(event_id, name, text=data)
             for follower in followers:
                 follower.offer(event)
 

@@ -58,7 +58,8 @@ def create_app(runtime: Runtime | None = None) -> FastAPI:
         # Limits count by address: behind a proxy all residents would share its one.
         app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=config.trusted_proxies)
     api = APIRouter(prefix="/api/v1", responses=problems.PROBLEMS, dependencies=[Depends(limit_requests)])
-    for router in (people, knowledge, chat):
+    # Routes are tried in order, and nearly all requests are questions.
+    for router in (chat, people, knowledge):
         api.include_router(router)
     app.include_router(api)
     app.include_router(openai_api.router, dependencies=[Depends(limit_requests)])

@@ -37,6 +37,10 @@ class Gathered:
     async def _send_waiting(self) -> None:
         while self._waiting:
             calls, self._waiting = self._waiting[: self.CALLS_MAX], self._waiting[self.CALLS_MAX :]
+            # Whoever gave up waiting may have done something else instead.
+            calls = [call for call in calls if not call[1].done()]
+            if not calls:
+                continue
             try:
                 replies = await self._send([value for args, _ in calls for value in args])
             except Exception as error:

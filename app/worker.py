@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import structlog
+import uvloop
 from prometheus_client import Counter, Gauge, Histogram
 from redis.exceptions import RedisError
 from structlog.contextvars import bound_contextvars
@@ -356,4 +357,4 @@ def main() -> None:
 
     settings = settings_module.load()
     logs.set_up(settings)
-    asyncio.run(serve(settings))
+    uvloop.run(serve(settings))

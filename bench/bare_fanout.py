@@ -1,4 +1,4 @@
-"""The usual way to fan events out: FastAPI, a StreamingResponse and a bounded queue per client. The peer of our feed."""
+"""The usual way to fan events out: FastAPI, a StreamingResponse and a bounded queue per client. Our peer."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -14,7 +14,11 @@ import httpx
 
 from bench.paced_engine import Schedule
 
-HEAD: dict[str, Any] = {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]}
+HEAD: dict[str, Any] = {
+    "type": "http.response.start",
+    "status": 200,
+    "headers": [(b"content-type", b"text/event-stream")],
+}
 _clients: list[httpx.AsyncClient] = []
 
 
@@ -50,7 +54,7 @@ async def relay(scope: dict[str, Any], receive: Any, send: Any) -> None:
         return
     if not _clients:
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=256)
-        _clients.append(httpx.AsyncClient(timeout=None, limits=limits, trust_env=False))  # noqa: S113
+        _clients.append(httpx.AsyncClient(timeout=None, limits=limits, trust_env=False))
     body = (await receive())["body"]
     await send(HEAD)
     url = os.environ["ENGINE_URL"] + "/chat/completions"

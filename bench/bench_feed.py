@@ -13,6 +13,7 @@ import resource
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
@@ -96,13 +97,19 @@ async def memory_of_peer(folder: Path, count: int) -> float:
     return (after - before) / count
 
 
-async def delays(runtime: Runtime, turns: list[UUID], followers: list[Follower], *, rate: float, seconds: float) -> list[float]:
+async def delays(
+    runtime: Runtime, turns: list[UUID], followers: list[Follower], *, rate: float, seconds: float
+) -> list[float]:
     """Milliseconds from publishing to each follower, at so many events a second over all the turns."""
     sent: dict[tuple[UUID, bytes], float] = {}
     heard: list[tuple[UUID, bytes, float]] = []
+
+    def hear(turn: UUID, ids: list[bytes]) -> None:
+        heard.extend((turn, event_id, time.perf_counter()) for event_id in ids)
+
     for number, one in enumerate(followers):
         turn = turns[number % len(turns)]
-        one.on_ids = lambda ids, turn=turn: heard.extend((turn, one_id, time.perf_counter()) for one_id in ids)  # type: ignore[misc]
+        one.on_ids = partial(hear, turn)
     loop = asyncio.get_running_loop()
     due, publishing = loop.time(), set[asyncio.Task[None]]()
 
@@ -124,14 +131,17 @@ async def delays(runtime: Runtime, turns: list[UUID], followers: list[Follower],
     return [(at - sent[turn, event_id]) * 1000 for turn, event_id, at in heard if (turn, event_id) in sent]
 
 
+async def miss(runtime: Runtime, turn: UUID) -> list[bytes]:
+    """The ids of what a turn's follower does not see."""
+    return [(await runtime.feed.publish(turn, "token", {"text": "好", "at": 8})).encode() for _ in range(AWAY_EVENTS)]
+
+
 async def storm(runtime: Runtime, built: House, turns: list[UUID], followers: list[Follower]) -> None:
     """All are cut off, miss some events and come back at the same moment with the id they had last."""
     last = [one.ids[-1] for one in followers]
     drop(followers)
     await asyncio.sleep(1.0)
-    missed: list[list[bytes]] = []
-    for turn in turns:
-        missed.append([(await runtime.feed.publish(turn, "token", {"text": "好", "at": 8})).encode() for _ in range(AWAY_EVENTS)])
+    missed = [await miss(runtime, turn) for turn in turns]
     authorization = f"authorization: Bearer {built.key}\r\n"
     headers = [f"{authorization}last-event-id: {event_id.decode()}\r\n" for event_id in last]
     cpu, started = built.cpu_seconds("web"), time.perf_counter()
@@ -160,14 +170,17 @@ async def fan_out(runtime: Runtime, built: House, turn: UUID, count: int) -> Non
 
 
 async def main(options: argparse.Namespace) -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     count = min(options.followers, hard - 500)
     print(f"bench_feed, {count} followers, {load()}", flush=True)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         peer = await memory_of_peer(folder, count)
-        async with house(folder, engine_url="", worker=False, profile=options.profile, feed_idle_seconds=30) as (built, runtime):
+        async with house(folder, engine_url="", worker=False, profile=options.profile, feed_idle_seconds=30) as (
+            built,
+            runtime,
+        ):
             turns = await make_turns(runtime, built, count + 50)
             web, headers = built.parts["web"].pid or 0, [f"authorization: Bearer {built.key}\r\n"]
             warm = await follow(built.url, list(map(path, turns[count:])), headers * 50)

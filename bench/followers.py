@@ -24,7 +24,7 @@ class Follower(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
-        transport.write(self._request)
+        self.transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
         if not self.opened.done():
@@ -43,7 +43,9 @@ class Follower(asyncio.Protocol):
             self.opened.set_result(None)
 
 
-async def follow(url: str, paths: Sequence[str], headers: Sequence[str], *, at_once: int = OPEN_AT_ONCE) -> list[Follower]:
+async def follow(
+    url: str, paths: Sequence[str], headers: Sequence[str], *, at_once: int = OPEN_AT_ONCE
+) -> list[Follower]:
     """One open stream for each path, with the headers that belong to it. At most `at_once` are on their way."""
     parts, loop, gate = urlsplit(url), asyncio.get_running_loop(), asyncio.Semaphore(at_once)
 

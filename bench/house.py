@@ -24,7 +24,7 @@ from tests.make import Make
 ROOT = Path(__file__).resolve().parent.parent
 TICK = os.sysconf("SC_CLK_TCK")
 READY_SECONDS = 90
-SECRET = "a secret of the benches, long enough to sign"  # noqa: S105 (nobody's)
+SECRET = "a secret of the benches, long enough to sign"
 NO_LIMIT = 10_000_000
 
 
@@ -83,12 +83,12 @@ def answers(url: str) -> Callable[[], bool]:
 
 
 @contextmanager
-def running(*parts: Child) -> Iterator[None]:
+def running(*parts: Child, seconds: float = READY_SECONDS) -> Iterator[None]:
     """The parts run while the block runs, which begins when all answer."""
     try:
         for part in parts:
             part.start()
-        children.wait_until_ready(parts, seconds=READY_SECONDS)
+        children.wait_until_ready(parts, seconds=seconds)
         yield
     finally:
         children.stop(parts, seconds=15)

@@ -1,13 +1,11 @@
 """Streams of answers from one side of a measurement, and what they say about it."""
 
 import asyncio
-import random
-import statistics
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench.raw_client import Connection, Heard, request_bytes
+from bench.raw_client import Connection, Heard, ReadingConnection, request_bytes
 
 
 @dataclass(frozen=True)
@@ -20,9 +18,11 @@ class Side:
     ask: Callable[[str, bool], dict[str, Any]]
     headers: dict[str, str] = field(default_factory=dict)
     last_event: bytes = b""
+    reads: bool = False
+    """Read every event, as a real engine's must be."""
 
-    async def connect(self, *, keep_body: bool = False) -> Connection:
-        connection = await Connection.open(self.url, keep_body=keep_body)
+    async def connect(self) -> Connection:
+        connection = await (ReadingConnection if self.reads else Connection).open(self.url)
         connection.last_event = self.last_event
         return connection
 
@@ -66,8 +66,8 @@ async def streams(side: Side, count: int, *, answers: int = 1, spread_seconds: f
     return [heard for ran in await asyncio.gather(*map(run, range(count))) for heard in ran]
 
 
-async def requests_for(side: Side, seconds: float, *, at_once: int, stream: bool) -> float:
-    """Answers a second: `at_once` clients ask as fast as they are answered."""
+async def requests_for(side: Side, seconds: float, *, at_once: int, stream: bool) -> tuple[float, int]:
+    """Answers a second, and how many there were: `at_once` clients ask as fast as they are answered."""
     loop = asyncio.get_running_loop()
     asked, answered = questions(at_once), 0
     connections = [await side.connect() for _ in range(at_once)]
@@ -84,47 +84,12 @@ async def requests_for(side: Side, seconds: float, *, at_once: int, stream: bool
     took = loop.time() - started
     for connection in connections:
         connection.close()
-    return answered / took
+    return answered / took, answered
 
 
 def stream_rate(heard: Sequence[Heard]) -> float:
     """Tokens a second of streams that ask again as soon as they are answered: the sum over the streams."""
     return sum(one.tokens / one.end for one in heard)
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A median with its bootstrap 95 % interval."""
-
-    median: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{show(self.median)} [{show(self.low)}, {show(self.high)}]"
-
-
-def show(value: float) -> str:
-    return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
-
-
-def interval(values: Sequence[float]) -> Interval:
-    """Of the median of `values`."""
-    dice = random.Random(7)  # noqa: S311 (resampling)
-    medians = sorted(statistics.median(dice.choices(values, k=len(values))) for _ in range(2_000))
-    return Interval(statistics.median(values), medians[50], medians[-51])
-
-
-async def paired(
-    ours: Callable[[], Awaitable[float]], theirs: Callable[[], Awaitable[float]], pairs: int
-) -> tuple[Interval, float, float]:
-    """The ratio ours / theirs over pairs run A B B A, and the median of each."""
-    seen: tuple[list[float], list[float]] = ([], [])
-    for number in range(pairs):
-        for which in (0, 1) if number % 2 == 0 else (1, 0):
-            seen[which].append(await (ours, theirs)[which]())
-    ratio = interval([a / b for a, b in zip(*seen, strict=True)])
-    return ratio, statistics.median(seen[0]), statistics.median(seen[1])
 
 
 def quantile(values: Sequence[float], share: float) -> float:

@@ -2,7 +2,7 @@
 
 `tests/scripted_server.py` spends about 0.1 ms a token in its framework; this one writes prepared bytes to the socket.
 Every token is one event, one word that ends in ";": whoever counts ";" in a stream counts tokens, however they were
-gathered on the way. `POST /schedule {"tokens": 64, "first": 0.0, "every": 0.05}` sets the answers that begin afterwards.
+gathered on the way. `POST /schedule {"tokens": 64, "first": 0.0, "every": 0.05}` sets the answers that follow.
 
 `python -m bench.paced_engine --port P`
 """
@@ -38,7 +38,8 @@ class Schedule:
 
     @property
     def words(self) -> list[str]:
-        return [f"{word}; " for word in islice(cycle(WORDS), self.tokens)]
+        # A line ends after each round of words: sentences end in real answers too.
+        return [f"{word};\n" if word == WORDS[-1] else f"{word}; " for word in islice(cycle(WORDS), self.tokens)]
 
 
 def chunked(event: dict[str, Any] | str) -> bytes:

@@ -25,6 +25,9 @@ class Heard:
     first: float = -1.0
     end: float = 0.0
     body: bytes = b""
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    text: str = ""
 
 
 class AnswerBroken(Exception):
@@ -114,6 +117,33 @@ class Connection(asyncio.Protocol):
         for line in head.lower().split(b"\r\n"):
             if line.startswith(b"content-length:"):
                 self._left = int(line[15:])
+
+
+class ReadingConnection(Connection):
+    """Reads every event of an OpenAI stream, as a real engine's must be; tokens are what the server says."""
+
+    def __init__(self, *, keep_body: bool = False) -> None:
+        super().__init__(keep_body=keep_body)
+        self._line = b""
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        # The sizes of chunks stand on lines of their own, so they fall out with all that is no data.
+        *lines, self._line = (self._line + data).split(b"\n")
+        for line in lines:
+            if line.startswith(b"data: {"):
+                self._read_event(json.loads(line[6:]))
+
+    def _read_event(self, event: dict[str, Any]) -> None:
+        heard = self._heard
+        for choice in event.get("choices") or []:
+            text = (choice.get("delta") or {}).get("content") or ""
+            if text and not heard.text:
+                heard.first = time.perf_counter() - self._started
+            heard.text += text
+        if usage := event.get("usage"):
+            heard.tokens, heard.prompt_tokens = usage["completion_tokens"], usage["prompt_tokens"]
+            heard.cached_tokens = (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
 
 
 def request_bytes(path: str, body: dict[str, Any], headers: dict[str, str] | None = None) -> bytes:

@@ -121,19 +121,25 @@ async def _stream(runtime: Runtime, claimed: Claim, draft: Draft, feed: TurnFeed
         session=str(claimed.turn.conversation_id),
     )
     checked = grounding.GroundedStream([f"{s.document} {s.section}\n{s.text}" for s in evidence.sources])
-    async with feed.frames() as frames, aclosing(runtime.engine.stream(request)) as deltas:
+
+    def check(text: str) -> str:
+        shown = checked.push(text)
+        draft.answer += shown
+        return shown
+
+    async with feed.frames(check) as frames, aclosing(runtime.engine.stream(request)) as deltas:
         async for delta in deltas:
             feed.watch.mark("first_token")
             if delta.usage is not None:
                 draft.usage = delta.usage
-            if shown := checked.push(delta.text):
-                draft.answer += shown
-                await frames.add(shown)
+            if delta.text:
+                await frames.add(delta.text)
             if checked.ungrounded:
                 break
+        frames.check()
         if not checked.ungrounded and (shown := checked.finish()):
             draft.answer += shown
-            await frames.add(shown)
+            frames.say(shown)
     return _objection(claimed, draft, checked, instructions=request.messages[0].content)
 
 

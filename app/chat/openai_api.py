@@ -4,18 +4,18 @@ The client keeps the history and sends it along. Answers carry their sources as 
 clients that know no citations; `linli` in the body has them as data.
 """
 
-import json
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Request, Response
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.chat import conversations, relay
 from app.chat.tables import Turn
 from app.errors import Invalid, Unavailable
 from app.feed import IDLE
+from app.feed_followers import to_json
 from app.people.callers import Caller, require
 from app.rest.problems import PROBLEMS
 from app.rest.rate_limits import RateLimits
@@ -95,10 +95,7 @@ async def post_chat_completion(
     events = relay.events_of(runtime, caller, turn.id, after=None)
     if body.stream:
         with_usage = body.stream_options is not None and body.stream_options.include_usage
-        return StreamingResponse(
-            _chunks(turn, events, with_usage=with_usage), media_type="text/event-stream",
-            headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
-        )  # fmt: skip
+        return relay.EventStream(_chunks(turn, events, with_usage=with_usage))
     async for event in events:
         if event.name == "done":
             return JSONResponse(_whole(turn, event.data))
@@ -124,17 +121,19 @@ def _whole(turn: Turn, done: dict[str, Any]) -> dict[str, Any]:
 async def _chunks(turn: Turn, events: AsyncIterator[Any], *, with_usage: bool) -> AsyncIterator[bytes]:
     """Chunks in OpenAI's form. A text already sent cannot be taken back: a replacement follows after a blank line."""
 
+    head = _head(turn, "chat.completion.chunk")
+
     def chunk(delta: dict[str, Any], finish: str | None = None, **extra: Any) -> bytes:
         choices = [{"index": 0, "delta": delta, "finish_reason": finish}]
-        return _sse({**_head(turn, "chat.completion.chunk"), "choices": choices, **extra})
+        return _sse({**head, "choices": choices, **extra})
 
     yield chunk({"role": "assistant", "content": ""})
-    sent = ""
+    sent_chars = 0
     async for event in events:
         text = ""
         if event.name == "token":
             # After a restart the words come again from the start; what was sent is not sent twice.
-            text = event.data["text"][max(0, len(sent) - event.data["at"]) :]
+            text = event.data["text"][max(0, sent_chars - event.data["at"]) :]
         elif event.name == "replaced":
             text = "\n\n" + event.data["text"]
         elif event.name == IDLE:
@@ -145,19 +144,19 @@ async def _chunks(turn: Turn, events: AsyncIterator[Any], *, with_usage: bool) -
             )
             return
         elif event.name == "done":
-            rest = sources_text(event.data) if sent else event.data["answer"] + sources_text(event.data)
+            rest = sources_text(event.data) if sent_chars else event.data["answer"] + sources_text(event.data)
             yield chunk({"content": rest}) if rest else b""
             yield chunk({}, "stop", linli=_extra(event.data))
             if with_usage:
-                yield _sse({**_head(turn, "chat.completion.chunk"), "choices": [], "usage": _usage(event.data)})
+                yield _sse({**head, "choices": [], "usage": _usage(event.data)})
         if text:
-            sent += text
+            sent_chars += len(text)
             yield chunk({"content": text})
     yield b"data: [DONE]\n\n"
 
 
 def _sse(body: dict[str, Any]) -> bytes:
-    return f"data: {json.dumps(body, ensure_ascii=False, separators=(',', ':'))}\n\n".encode()
+    return f"data: {to_json(body)}\n\n".encode()
 
 
 def sources_text(done: dict[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """A worker's voice in the feed of one turn: every event carries the claim, so that an older claim falls silent."""
 
 import time
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -33,9 +34,9 @@ class TurnFeed:
     async def publish(self, name: str, data: dict[str, Any]) -> None:
         await self._feed.publish(self._turn_id, name, data, token=self._token)
 
-    def frames(self) -> TokenFrames:
-        """Gathers tokens into frames; use as a context manager."""
-        return TokenFrames(self._feed, self._turn_id, token=self._token)
+    def frames(self, check: Callable[[str], str] = lambda text: text) -> TokenFrames:
+        """Gathers tokens into frames, each of them checked; use as a context manager."""
+        return TokenFrames(self._feed, self._turn_id, token=self._token, check=check)
 
     async def text(self, text: str) -> None:
         """A text that is there at once."""

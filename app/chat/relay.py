@@ -1,7 +1,6 @@
 """From the feed to a client: server-sent events that survive a lost feed, and the way to stop a turn."""
 
 import asyncio
-import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from typing import Any
@@ -9,6 +8,8 @@ from uuid import UUID
 
 import structlog
 from redis.exceptions import RedisError
+from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from app.chat.conversations import ANSWER_TURN, get_turn
 from app.chat.publishing import END_TOKEN
@@ -21,6 +22,31 @@ from app.runtime import Runtime
 log = structlog.get_logger(__name__)
 
 LOST_FEED_POLL_SECONDS = 1.0
+
+
+class EventStream(StreamingResponse):
+    """Frames as they come, until the last one or until the client leaves.
+
+    Thousands are open at once, so they run in the request's own task; the framework's streams start two more.
+    """
+
+    def __init__(self, frames: AsyncIterator[bytes]) -> None:
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        super().__init__(frames, media_type="text/event-stream", headers=headers)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """A stream that is cut, because its client left or reads nothing, just ends."""
+        me = asyncio.current_task()
+        assert me is not None
+        leaving = asyncio.create_task(self.listen_for_disconnect(receive))
+        leaving.add_done_callback(lambda left: None if left.cancelled() else me.cancel())
+        try:
+            async with aclosing(self.body_iterator):  # type: ignore[type-var]
+                await self.stream_response(send)
+        except asyncio.CancelledError:
+            me.uncancel()
+        finally:
+            leaving.cancel()
 
 
 async def events_of(
@@ -78,7 +104,7 @@ async def server_sent_events(
         async for event in events:
             if event.name != IDLE:
                 started = started or event.name != "accepted"
-                yield encode(event)
+                yield event.frame
                 continue
             yield b": waiting\n\n"
             if not started:
@@ -95,14 +121,7 @@ async def _position(runtime: Runtime, turn_id: UUID) -> AsyncIterator[bytes]:
         return
     if position is not None:
         data = {"ahead": position.ahead, "expected_wait_seconds": position.expected_wait_seconds}
-        yield encode(Event("", "position", data))
-
-
-def encode(event: Event) -> bytes:
-    """One event of the text/event-stream format; without an id when it is not in the feed."""
-    data = json.dumps(event.data, ensure_ascii=False, separators=(",", ":"))
-    head = f"id: {event.id}\n" if event.id else ""
-    return f"{head}event: {event.name}\ndata: {data}\n\n".encode()
+        yield Event("", "position", data).frame
 
 
 async def cancel(runtime: Runtime, turn_id: UUID) -> None:

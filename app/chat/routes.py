@@ -150,8 +150,4 @@ async def position_of(runtime: Runtime, turn: Turn) -> PositionOut | None:
 
 
 def events_response(runtime: Runtime, caller: Caller, turn: Turn, *, after: str | None) -> StreamingResponse:
-    return StreamingResponse(
-        relay.server_sent_events(runtime, caller, turn.id, after=after),
-        media_type="text/event-stream",
-        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
-    )
+    return relay.EventStream(relay.server_sent_events(runtime, caller, turn.id, after=after))

@@ -196,6 +196,26 @@ async def test_without_the_embedder_the_resident_is_told_and_the_turn_ends(clien
     assert answered["answer"].startswith("资料检索暂时不可用")
 
 
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [("请到物业服务中心办理。", "请到物业服务中心办理。"), ("临时停车很便宜，每小时8元。", "现有资料里没有找到")],
+    ids=["no number", "a number"],
+)
+async def test_without_retrieval_the_engine_answers_alone_but_may_not_name_a_number(
+    client, resident, engine, runtime, words, shown
+):
+    engine.follow([words])
+    settings = runtime.settings.model_copy(update={"retrieval": False})
+    turn = await ask(client, resident, "临时停车怎么收费？")
+    await deliver(dataclasses.replace(runtime, settings=settings))
+    answered = await finished(client, resident, turn)
+    assert (answered["status"], answered["quotes"]) == ("answered", [])
+    assert answered["answer"].startswith(shown)
+    assert "5元" not in engine.requests[0].messages[-1].content
+    events = await read_all(client, turn["events_url"], as_=resident)
+    assert text_of(events) == answered["answer"]
+
+
 async def test_a_burst_of_short_messages_becomes_one_turn(client, resident, engine, run_jobs):
     engine.follow(["每小时5元。"])
     first = await ask(client, resident, "你好")

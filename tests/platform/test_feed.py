@@ -181,8 +181,8 @@ async def test_a_publication_sent_again_is_not_doubled(feed: Feed, redis: Redis)
     """What the client does when Redis answered, and the answer was lost on the way."""
     turn_id = uuid4()
     await feed.publish(turn_id, "accepted", {})
-    keys, args = [f"linli:feed:{{{turn_id}}}"], ["done", "{}", "same-key", "60", "0"]
-    assert await feed._publish_script(keys, args) == await feed._publish_script(keys, args)
+    publication = (f"linli:feed:{{{turn_id}}}", "done", "{}", "same-key", 60, 0)
+    assert await feed._publications.call(publication) == await feed._publications.call(publication)
     assert [event.name for event in await collect(feed, turn_id)] == ["accepted", "done"]
 
 
