@@ -1,17 +1,23 @@
 """`linli eval search`: how well the passages that answer are found, by meaning, by wording and by both."""
 
+import dataclasses
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from statistics import median
 from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select
 
 from app.evals.lines import read_rows
 from app.evals.scratch import Scratch, add_texts, files_below, scratch_community
 from app.knowledge import search
 from app.knowledge.search import Found
+from app.people.tables import Space, SpaceKind
 from app.runtime import Runtime
 
 RANKED_MAX = 200
@@ -35,6 +41,7 @@ class Wanted:
     role: str = "resident"
     kind: str = ""
     as_of: datetime | None = None
+    building: str = ""
 
 
 @dataclass
@@ -82,7 +89,7 @@ def parse_wanted(told: dict[str, Any], number: int) -> Wanted | None:
         raise ValueError("as_of has no time zone")
     return Wanted(
         str(told.get("id", number)), str(told["question"]), frozenset(str(name) for name in gold),
-        str(told.get("role", "resident")), str(told.get("kind", "")), moment,
+        str(told.get("role", "resident")), str(told.get("kind", "")), moment, str(told.get("building") or ""),
     )  # fmt: skip
 
 
@@ -124,24 +131,36 @@ async def evaluate(
             await add_texts(scratch, [(name, body)])
         report = Report([], scratch.refused)
         say("asking")
+        buildings = await buildings_of(scratch)
         for one in wanted:
-            report.ranked.append(await _rank(scratch, one))
+            report.ranked.append(await rank(scratch, one, buildings))
             step()
     return report
 
 
-async def _rank(scratch: Scratch, wanted: Wanted) -> Ranked:
+async def buildings_of(scratch: Scratch) -> dict[str, UUID]:
+    """The buildings that the documents name, by name."""
+    async with scratch.runtime.transaction(scratch.tenant) as session:
+        named = select(Space.name, Space.id).where(
+            Space.community_id == scratch.community_id, Space.kind == SpaceKind.BUILDING
+        )
+        return {row.name: row.id for row in await session.execute(named)}
+
+
+async def rank(scratch: Scratch, wanted: Wanted, buildings: Mapping[str, UUID]) -> Ranked:
+    """Ask one question as whoever it names, who lives in the building it names."""
     runtime = scratch.runtime
-    started = runtime.clock()
     question = await search.prepare(runtime.embedder, wanted.text)
     caller = scratch.callers.get(wanted.role, scratch.callers["resident"])
+    if home := buildings.get(wanted.building):
+        caller = dataclasses.replace(caller, building_ids=frozenset({home}))
+    started = time.perf_counter()
     async with runtime.transaction(scratch.tenant) as session:
         results = await search.search(
             session, caller, question, as_of=wanted.as_of or runtime.clock(), limit=RANKED_MAX,
             candidates=RANKED_MAX // 2,
         )  # fmt: skip
-    seconds = (runtime.clock() - started).total_seconds()
-    return Ranked(wanted, ranks_of(results.found, wanted.gold), seconds)
+    return Ranked(wanted, ranks_of(results.found, wanted.gold), time.perf_counter() - started)
 
 
 def ranks_of(found: Sequence[Found], gold: frozenset[str]) -> dict[str, int]:

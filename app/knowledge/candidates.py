@@ -45,6 +45,9 @@ ASKED_TOKENS_MAX = 60
 """A question of 4,000 characters is searched by its rarest tokens."""
 WORDING_ROWS_FACTOR = 3
 """Wording candidates are taken before the fence, so more of them than are needed."""
+POSTINGS_MAX = 1_000
+"""Tokens propose candidates, rarest first, while no more passages than so many hold one of them: the frequent ones would
+propose half of a large community and weigh little. They still count in the score."""
 READ_ALONG = 8
 """Of each language and of wording, so many of the likeliest are read at once: the best of all are mostly among them."""
 
@@ -119,16 +122,18 @@ async def propose(
 ) -> Candidates:  # fmt: skip
     """Up to `limit` of each language by meaning and, of the question's language, `limit` times three by wording."""
     words = list(asked.tokens)
-    held = _held(asked.language, words)
-    nearest = [_near(caller, asked, language, as_of=as_of, limit=limit) for language in Language]
-    alike = _alike(caller, asked, words, held, as_of=as_of, limit=limit * WORDING_ROWS_FACTOR)
+    held = holders(asked.language, words)
+    nearest = {language: near(caller, asked, language, as_of=as_of, limit=limit) for language in Language}
+    # What meaning proposed is scored by its wording too, so that both scores are exact for all.
+    also = select(func.array_agg(nearest[asked.language].c.id)).scalar_subquery()
+    rows = alike(caller, asked, words, held, as_of=as_of, limit=limit * WORDING_ROWS_FACTOR, also=also)
     row = (
         await session.execute(
             select(
                 _states(caller),
                 _list(held.c.word, held.c.passages),
-                *(_passages(caller, rows, rows.c.shifted) for rows in nearest),
-                _passages(caller, alike, alike.c.likely),
+                *(_passages(caller, own, own.c.shifted) for own in nearest.values()),
+                _passages(caller, rows, rows.c.likely),
                 along if along is not None else null(),
             )
         )
@@ -138,8 +143,8 @@ async def propose(
     for language, embedder, centre, count, mean in states or []:
         own = None if centre is None else np.array(centre, np.float32)
         found.states[Language(language)] = State(embedder, own, count, mean)
-    for rows in proposed:
-        for passage in rows or []:
+    for passages in proposed:
+        for passage in passages or []:
             _take(found, *passage)
     return found
 
@@ -188,7 +193,7 @@ def _states(caller: Caller) -> ScalarSelect[Any]:
     return select(func.jsonb_agg(rows)).where(ours).scalar_subquery()
 
 
-def _held(language: Language, words: Sequence[str]) -> CTE:
+def holders(language: Language, words: Sequence[str]) -> CTE:
     """Of each asked token: how it is written in a query, and how many passages hold it."""
     quoted = cast([wording.quoted(word) for word in words], ARRAY(Text))
     written = (
@@ -215,17 +220,22 @@ def _proposing(caller: Caller, language: Language, held: CTE) -> ColumnElement[A
     rare = held.c.passages <= wording.FREQUENT_SHARE * in_all
     other = held.alias("other")
     any_rare = select(other).where(other.c.passages > 0, other.c.passages <= wording.FREQUENT_SHARE * in_all).exists()
-    chosen = (
-        select(held.c.quoted)
+    rarest_first = {"order_by": (held.c.passages, held.c.word)}
+    ranked = (
+        select(
+            held.c.quoted,
+            func.row_number().over(**rarest_first).label("place"),
+            func.sum(held.c.passages).over(**rarest_first, rows=(None, 0)).label("postings"),
+        )
         .where(held.c.passages > 0, or_(rare, ~any_rare))
-        .order_by(held.c.passages, held.c.word)
-        .limit(ASKED_TOKENS_MAX)
         .subquery()
     )
+    few = or_(ranked.c.place == 1, ranked.c.postings <= POSTINGS_MAX)
+    chosen = select(ranked.c.quoted).where(ranked.c.place <= ASKED_TOKENS_MAX, few).subquery()
     return cast(select(func.string_agg(chosen.c.quoted, " | ")).scalar_subquery(), TSQUERY)
 
 
-def _near(caller: Caller, asked: Asked, language: Language, *, as_of: datetime, limit: int) -> Subquery:
+def near(caller: Caller, asked: Asked, language: Language, *, as_of: datetime, limit: int) -> CTE:
     """The nearest of one language, so that no language crowds out the other."""
     order = _stored(asked).op("<#>", return_type=Float)(_vector(asked.shifted))
     # Written out, not bound: the indexes are partial, and a plan for any value could not use them.
@@ -235,17 +245,20 @@ def _near(caller: Caller, asked: Asked, language: Language, *, as_of: datetime, 
         .with_only_columns(*_measured(caller, asked), cast(null(), JSONB).label("times"))
         .order_by(order)
         .limit(limit)
-        .subquery()
+        .cte(f"near_{language.value}")
     )
 
 
-def _alike(
-    caller: Caller, asked: Asked, words: Sequence[str], held: CTE, *, as_of: datetime, limit: int
+def alike(
+    caller: Caller, asked: Asked, words: Sequence[str], held: CTE, *, as_of: datetime, limit: int,
+    also: ColumnElement[Any],
 ) -> Subquery:  # fmt: skip
-    """The passages that hold the rare ones of the asked tokens. `likely` guesses at their order."""
+    """The passages that hold the rare ones of the asked tokens, and those of `also` that hold any. `likely` guesses at
+    their order.
+    """
     # The function looks at all passages of the community; the fence decides which of its rows are seen.
     holding = func.wording_candidates(
-        asked.language.value, _proposing(caller, asked.language, held), cast(words, ARRAY(Text)), limit
+        asked.language.value, _proposing(caller, asked.language, held), cast(words, ARRAY(Text)), limit, also
     ).table_valued(column("passage_id", Uuid), column("lexeme", Text), column("times", Integer))
     passages = (
         select(
@@ -301,7 +314,7 @@ def _same_width(asked: Asked) -> ColumnElement[bool]:
     return func.vector_dims(Passage.embedding) == literal_column(str(len(asked.vector)))
 
 
-def _passages(caller: Caller, rows: Subquery, likely: ColumnElement[Any]) -> ScalarSelect[Any]:
+def _passages(caller: Caller, rows: CTE | Subquery, likely: ColumnElement[Any]) -> ScalarSelect[Any]:
     """The rows as JSON, the likeliest with their text."""
     placed = select(rows, func.row_number().over(order_by=likely.desc()).label("place")).subquery()
     page = (

@@ -224,9 +224,13 @@ async def _store(
     document.passages_count = document.passages_done = len(pieces)
     await session.flush()
     await update_centres(session, document.community_id, embedder)
-    await session.execute(
-        text("SELECT index_community_passages(:id, :width)"), {"id": document.community_id, "width": embedder.width}
-    )
+    await index_passages(session, document.community_id, embedder)
+
+
+async def index_passages(session: AsyncSession, community_id: UUID, embedder: Embedder) -> None:
+    """The indexes of a community's passages, made when there are none, and the planner's statistics when they lag."""
+    values = {"id": community_id, "width": embedder.width}
+    await session.execute(text("SELECT index_community_passages(:id, :width)"), values)
 
 
 def _passage_values(document: Document, ordinal: int, piece: splitting.Piece, vector: Any) -> dict[str, Any]:

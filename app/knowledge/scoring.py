@@ -7,11 +7,11 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
-MEANING_WEIGHT, WORDING_WEIGHT = 0.6, 0.4
-"""Measured on the practice questions, as is the next."""
-SURE_SHARE = 0.3
-"""Wording counts in full when its best passage has this share of what a passage with every asked token would have.
-Below, the match is a matter of common pairs of characters, and the weight falls with it."""
+MEANING_WEIGHT, WORDING_WEIGHT, COVER_WEIGHT = 26.8, 14.3, 11.3
+OTHER_LANGUAGE = 2.5
+"""Fitted by a softmax over each question's candidates, on CMRC 2018's dev questions and half of the practice questions
+with equal weight; reported on the rest (bench/bench_search.py). A passage of another language has no wording to
+compare: the last number stands in for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +22,17 @@ class Near:
     language: str
     cosine: float
     meaning: float
+
+
+@dataclass(frozen=True, slots=True)
+class Alike:
+    """How a passage is worded like a question: BM25, and the share of the question's content that it mentions."""
+
+    score: float
+    cover: float
+
+
+NOT_ALIKE = Alike(0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,35 +64,21 @@ def centred(
     return cosines
 
 
-def z_scores(values: Sequence[float]) -> NDArray[np.float64]:
-    """Distance from the mean in standard deviations; all 0 when the values are alike."""
-    array = np.asarray(values, np.float64)
-    spread = array.std()
-    return (array - array.mean()) / spread if len(array) > 1 and spread > 1e-9 else np.zeros(len(array))
-
-
 def fuse(
-    near: Sequence[Near], wording: Mapping[UUID, float], *, language: str, wording_whole: float
+    near: Sequence[Near], alike: Mapping[UUID, Alike], *, language: str, wording_whole: float
 ) -> list[tuple[UUID, Scores]]:
-    """Best first: the weighted sum of z-scores of meaning and, within the question's language, wording.
+    """Best first: a weighted sum of meaning, BM25 as a share of `wording_whole`, and cover.
 
-    `wording_whole` is the score of a passage that holds every asked token often. Rank fusion loses to this: it counts a
-    passage that only one side found as half bad, and wording never finds a passage of the other language. A passage of
-    another language is neither helped nor harmed by wording.
+    `wording_whole` is the score of a passage that holds every asked token often. A passage's score does not depend on
+    the other candidates. Rank fusion loses to this: it counts a passage that only one side found as half bad, and
+    wording never finds a passage of the other language.
     """
-    if not near:
-        return []
-    meaning = z_scores([item.meaning for item in near])
-    own = [n for n, item in enumerate(near) if item.language == language]
-    words = np.zeros(len(near))
-    words[own] = z_scores([wording.get(near[n].passage_id, 0.0) for n in own])
-    sure = min(1.0, max(wording.values(), default=0.0) / max(wording_whole * SURE_SHARE, 1e-9))
-    fused = MEANING_WEIGHT * meaning + WORDING_WEIGHT * sure * words
-    order = np.argsort(-fused, kind="stable")
-    return [
-        (
-            near[n].passage_id,
-            Scores(near[n].cosine, near[n].meaning, wording.get(near[n].passage_id, 0.0), float(fused[n])),
-        )
-        for n in order
-    ]
+    scored = []
+    for item in near:
+        found = alike.get(item.passage_id, NOT_ALIKE)
+        fused = MEANING_WEIGHT * item.meaning + OTHER_LANGUAGE
+        if item.language == language:
+            share = found.score / max(wording_whole, 1e-9)
+            fused = MEANING_WEIGHT * item.meaning + WORDING_WEIGHT * share + COVER_WEIGHT * found.cover
+        scored.append((item.passage_id, Scores(item.cosine, item.meaning, found.score, fused)))
+    return sorted(scored, key=lambda one: -one[1].fused)

@@ -15,7 +15,7 @@ from app.knowledge import centres, scoring, tokens, wording
 from app.knowledge.candidates import Asked, Candidates, Page, State, propose, read
 from app.knowledge.ingest import embedder_key, find_mismatch, section_path
 from app.knowledge.language import Language, language_of
-from app.knowledge.scoring import Near, Scores
+from app.knowledge.scoring import Alike, Near, Scores
 from app.people.callers import Caller
 from models.embedder import Embedder
 
@@ -79,6 +79,17 @@ async def prepare(embedder: Embedder, text: str) -> Question:
     return Question(text, language_of(text), vector, embedder_key(embedder), known)
 
 
+def asked_for(question: Question) -> Asked:
+    """A question as candidates.py takes it."""
+    return Asked(
+        question.language,
+        question.vector,
+        question.vector - question.centres.questions[question.language],
+        question.centres.passages,
+        tokens.counts(question.text),
+    )
+
+
 async def search(
     session: AsyncSession, caller: Caller, question: Question, *, as_of: datetime, limit: int, candidates: int = 100,
     along: ScalarSelect[Any] | None = None,
@@ -86,13 +97,7 @@ async def search(
     """One statement, and rarely a second. `along` is read with it. Raises EmbedderMismatch when the community's
     vectors are of another embedder.
     """
-    asked = Asked(
-        question.language,
-        question.vector,
-        question.vector - question.centres.questions[question.language],
-        question.centres.passages,
-        tokens.counts(question.text),
-    )
+    asked = asked_for(question)
     found = await propose(session, caller, asked, as_of=as_of, limit=candidates, along=along)
     if any(state.embedder != question.embedder for state in found.states.values()) and (
         mismatch := await find_mismatch(session, caller.community_id, question.embedder)
@@ -100,10 +105,10 @@ async def search(
         raise mismatch
     own = found.states.get(question.language)
     if own is None:
-        idf, alike = {}, {}
+        idf, alike = {}, dict[UUID, Alike]()
     else:
         idf = {word: wording.inverse_frequency(own.passages_count, count) for word, count in found.held.items()}
-        alike = _alike(found, own, idf, asked.tokens, limit=candidates)
+        alike = _alike(found, question, own, idf, limit=candidates)
     near = _near(found, question, {*found.near, *alike})
     whole = wording.whole(idf, asked.tokens)
     ranked = scoring.fuse(near, alike, language=question.language, wording_whole=whole)[:limit]
@@ -122,15 +127,20 @@ async def search(
 
 
 def _alike(
-    found: Candidates, own: State, idf: Mapping[str, float], asked: Mapping[str, int], *, limit: int
-) -> dict[UUID, float]:
-    """BM25 of the best of those that wording proposed."""
+    found: Candidates, question: Question, own: State, idf: Mapping[str, float], *, limit: int
+) -> dict[UUID, Alike]:
+    """How those that meaning proposed are worded, and the best of those that wording proposed."""
+    asked = tokens.counts(question.text)
+    content = tokens.content_tokens(question.text) or frozenset(asked)
     scores = {
-        passage_id: wording.bm25(times, found.lengths[passage_id], idf=idf, length_mean=own.words_mean, asked=asked)
+        passage_id: Alike(
+            wording.bm25(times, found.lengths[passage_id], idf=idf, length_mean=own.words_mean, asked=asked),
+            wording.cover(times, content, idf),
+        )
         for passage_id, times in found.times.items()
     }
-    best = sorted(scores, key=lambda passage_id: -scores[passage_id])[:limit]
-    return {passage_id: scores[passage_id] for passage_id in best}
+    best = sorted(scores, key=lambda passage_id: -scores[passage_id].score)[:limit]
+    return {passage_id: scores[passage_id] for passage_id in {*best, *(scores.keys() & found.near)}}
 
 
 def _near(found: Candidates, question: Question, wanted: Collection[UUID]) -> list[Near]:

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Mapping
 
 K1, B = 1.2, 0.75
 """The usual values (Robertson and Zaragoza 2009)."""
@@ -25,6 +25,13 @@ def bm25(
 def whole(idf: Mapping[str, float], asked: Mapping[str, int]) -> float:
     """The score that BM25 nears when a passage holds every asked token often."""
     return (K1 + 1.0) * sum(asked[token] * idf[token] for token in idf)
+
+
+def cover(held: Container[str], content: Iterable[str], idf: Mapping[str, float]) -> float:
+    """Share of a question's content tokens that a passage holds, rare ones counting more; 0 to 1."""
+    weights = {token: idf.get(token, 1.0) for token in content}
+    total = sum(weights.values())
+    return sum(weight for token, weight in weights.items() if token in held) / total if total else 0.0
 
 
 def quoted(token: str) -> str:

@@ -2,7 +2,7 @@ from collections import Counter
 from uuid import uuid4
 
 from app.knowledge import scoring, tokens, wording
-from app.knowledge.scoring import Near
+from app.knowledge.scoring import Alike, Near
 
 
 def test_tokens_of_both_languages_codes_and_full_width():
@@ -32,11 +32,18 @@ def test_rare_words_weigh_more_and_long_passages_less():
     assert score({"停车": 99, "充电": 99}, 50) < wording.whole(idf, asked)
 
 
-def test_wording_neither_helps_nor_harms_a_passage_of_the_other_language():
+def test_a_passage_of_the_other_language_is_not_beaten_by_a_common_pair_of_characters():
     chinese, english, third = uuid4(), uuid4(), uuid4()
     near = [Near(chinese, "zh", 0.9, 0.30), Near(english, "en", 0.8, 0.32), Near(third, "zh", 0.7, 0.1)]
-    alone = scoring.fuse(near, {}, language="zh", wording_whole=10.0)
-    assert [passage_id for passage_id, _ in alone] == [english, chinese, third]
-    worded = scoring.fuse(near, {chinese: 8.0}, language="zh", wording_whole=10.0)
+    faint = scoring.fuse(near, {chinese: Alike(0.2, 0.05)}, language="zh", wording_whole=10.0)
+    assert [passage_id for passage_id, _ in faint] == [english, chinese, third]
+    worded = scoring.fuse(near, {chinese: Alike(8.0, 0.9)}, language="zh", wording_whole=10.0)
     assert [passage_id for passage_id, _ in worded] == [chinese, english, third]
     assert scoring.fuse([], {}, language="zh", wording_whole=0.0) == []
+
+
+def test_cover_weighs_what_is_rare():
+    idf = {"停车": 0.2, "充电": 2.0}
+    assert wording.cover({"充电"}, idf, idf) > 0.9
+    assert wording.cover({"停车"}, idf, idf) < 0.1
+    assert wording.cover({"停车"}, [], idf) == 0.0

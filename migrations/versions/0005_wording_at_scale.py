@@ -1,0 +1,58 @@
+"""Wording scores in communities of any size: counting a token's passages and proposing them looks at a bounded number."""
+
+from alembic import op
+
+revision = "0005"
+down_revision = "0004"
+branch_labels = None
+depends_on = None
+
+# A token that thousands of passages hold is not counted to the end: the passages are looked at in the order they lie in,
+# and the share of the table that the first thousand take up says about how many there are. Below that it is exact.
+FREQUENCIES = """
+CREATE OR REPLACE FUNCTION wording_frequencies(spoken varchar, quoted text[])
+    RETURNS TABLE (place integer, passages integer)
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp
+    AS $$ WITH whole AS MATERIALIZED (
+              SELECT nullif(current_setting('app.community_id', true), '')::uuid AS community,
+                     pg_relation_size(to_regclass('passages_' || replace(
+                         current_setting('app.community_id', true), '-', '')))
+                     / current_setting('block_size')::integer AS pages)
+          SELECT term.place::integer, CASE WHEN first.held < 1000 THEN first.held ELSE greatest(
+                     first.held, first.held * (SELECT pages FROM whole) / (first.page + 1)) END::integer
+          FROM unnest(quoted) WITH ORDINALITY term(quoted, place), LATERAL (
+              SELECT count(*) AS held, coalesce((max(row.ctid)::text::point)[0], 0)::bigint AS page FROM (
+                  SELECT p.ctid FROM passages p
+                  WHERE p.community_id = (SELECT community FROM whole)
+                    AND p.language = spoken AND p.words @@ term.quoted::tsquery LIMIT 1000) row) first $$"""
+
+# Besides what it proposes, the scores of passages that their meaning proposed.
+CANDIDATES = """
+CREATE FUNCTION wording_candidates(
+    spoken varchar, asked tsquery, lexemes text[], rows_max integer, also uuid[]
+)   RETURNS TABLE (passage_id uuid, lexeme text, times integer)
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp
+    AS $$ WITH proposed AS MATERIALIZED (
+              SELECT p.id, p.words FROM passages p
+              WHERE p.community_id = nullif(current_setting('app.community_id', true), '')::uuid
+                AND p.language = spoken AND p.words @@ asked
+              ORDER BY ts_rank(p.words, asked) DESC LIMIT rows_max),
+          best AS (
+              SELECT id, words FROM proposed UNION ALL SELECT p.id, p.words FROM passages p
+              WHERE p.community_id = nullif(current_setting('app.community_id', true), '')::uuid
+                AND p.id = ANY(also) AND p.language = spoken AND p.id NOT IN (SELECT id FROM proposed))
+          SELECT best.id, word.lexeme, cardinality(word.positions) FROM best, unnest(best.words) word
+          WHERE word.lexeme = ANY(lexemes) $$"""
+NEW_CANDIDATES = "wording_candidates(varchar, tsquery, text[], integer, uuid[])"
+
+
+def upgrade() -> None:
+    # The function of before stays: workers of the version before call it until they are replaced.
+    op.execute(FREQUENCIES)
+    op.execute(CANDIDATES)
+    op.execute(f"REVOKE ALL ON FUNCTION {NEW_CANDIDATES} FROM PUBLIC")
+    op.execute(f"GRANT EXECUTE ON FUNCTION {NEW_CANDIDATES} TO linli_app")
+
+
+def downgrade() -> None:
+    op.execute(f"DROP FUNCTION {NEW_CANDIDATES}")
