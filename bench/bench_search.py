@@ -2,8 +2,8 @@
 
 CMRC 2018 (ymcui/cmrc2018, CC BY-SA 4.0; DIR holds cmrc2018_trial.json and, for real distractors, cmrc2018_dev.json) and
 the practice questions are asked of one community that knows both. Beyond the real passages it is filled with made-up
-ones (bench/passages.py). The weights of the fusion were fitted on CMRC's dev questions and half of the practice questions,
-so CMRC is asked by its trial questions, and the practice questions are shown by half.
+ones (bench/passages.py). The weights of the fusion were fitted on CMRC's dev questions and half of the practice
+questions, so CMRC is asked by its trial questions, and the practice questions are shown by half.
 
 Run: .venv/bin/python -m bench.bench_search --cmrc DIR [--sizes 1000 10000 100000] [--questions 300]
 """

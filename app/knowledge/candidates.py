@@ -46,8 +46,8 @@ ASKED_TOKENS_MAX = 60
 WORDING_ROWS_FACTOR = 3
 """Wording candidates are taken before the fence, so more of them than are needed."""
 POSTINGS_MAX = 1_000
-"""Tokens propose candidates, rarest first, while no more passages than so many hold one of them: the frequent ones would
-propose half of a large community and weigh little. They still count in the score."""
+"""Tokens propose candidates, rarest first, while no more passages than so many hold one of them: the frequent ones
+would propose half of a large community and weigh little. They still count in the score."""
 READ_ALONG = 8
 """Of each language and of wording, so many of the likeliest are read at once: the best of all are mostly among them."""
 
@@ -220,12 +220,12 @@ def _proposing(caller: Caller, language: Language, held: CTE) -> ColumnElement[A
     rare = held.c.passages <= wording.FREQUENT_SHARE * in_all
     other = held.alias("other")
     any_rare = select(other).where(other.c.passages > 0, other.c.passages <= wording.FREQUENT_SHARE * in_all).exists()
-    rarest_first = {"order_by": (held.c.passages, held.c.word)}
+    rarest_first = (held.c.passages, held.c.word)
     ranked = (
         select(
             held.c.quoted,
-            func.row_number().over(**rarest_first).label("place"),
-            func.sum(held.c.passages).over(**rarest_first, rows=(None, 0)).label("postings"),
+            func.row_number().over(order_by=rarest_first).label("place"),
+            func.sum(held.c.passages).over(order_by=rarest_first, rows=(None, 0)).label("postings"),
         )
         .where(held.c.passages > 0, or_(rare, ~any_rare))
         .subquery()
