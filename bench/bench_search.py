@@ -5,7 +5,7 @@ the practice questions are asked of one community that knows both. Beyond the re
 ones (bench/passages.py). The weights of the fusion were fitted on CMRC's dev questions and half of the practice
 questions, so CMRC is asked by its trial questions, and the practice questions are shown by half.
 
-Run: .venv/bin/python -m bench.bench_search --cmrc DIR [--sizes 1000 10000 100000] [--questions 300]
+Run: .venv/bin/python -m bench.bench_search --cmrc DIR [--sizes 1000 10000 100000] [--questions 1002]
 """
 
 import argparse
@@ -85,7 +85,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cmrc", type=Path, required=True, metavar="DIR", help=f"folder with {GOLD}")
     parser.add_argument("--sizes", type=int, nargs="+", default=[1_000, 10_000])
-    parser.add_argument("--questions", type=int, default=300, help="of CMRC, at each size")
+    parser.add_argument("--questions", type=int, default=1_002, help="of CMRC, at each size; all by default")
     parser.add_argument("--others", type=int, default=OTHER_COMMUNITIES, help="communities that are added")
     return parser.parse_args()
 

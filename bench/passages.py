@@ -3,10 +3,11 @@
 import csv
 import io
 import json
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib import import_module
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -113,44 +114,53 @@ async def connect(url: str) -> Any:
     return await driver.connect(url.replace("+asyncpg", ""))
 
 
-async def copy_in(superuser: Any, community_id: UUID, rows: Rows) -> None:
-    """Rows as ready documents of a community. As superuser: COPY does not go through row-level security."""
+async def copy_in(superuser: Any, community_id: UUID, rows: Rows, *, audiences: Sequence[str] = ("all",)) -> list[UUID]:
+    """Rows as ready documents of a community, audiences in turn; their ids. COPY does not go through row-level
+    security, so it takes a superuser.
+    """
     documents = {name: uuid7() for name in dict.fromkeys(rows.names)}
+    audience = dict(zip(documents, cycle(audiences), strict=False))
     await superuser.copy_to_table(
-        "documents", source=_encoded(_document_lines(community_id, documents)), format="csv",
+        "documents", source=encoded(_document_lines(community_id, documents, audience)), format="csv",
         columns=[
             "id", "community_id", "source_key", "version", "file_name", "title", "kind", "language", "sha256",
             "bytes_count", "audience", "status", "passages_count", "passages_done", "created_at", "file", "blocks",
         ],
     )  # fmt: skip
     await superuser.copy_to_table(
-        "passages", source=_encoded(_passage_lines(community_id, documents, rows)), format="csv",
+        "passages", source=encoded(_passage_lines(community_id, documents, audience, rows)), format="csv",
         columns=[
             "community_id", "id", "document_id", "ordinal", "headings", "text", "language", "embedding", "words",
             "words_count", "audience",
         ],
     )  # fmt: skip
+    return list(documents.values())
 
 
-def _document_lines(community_id: UUID, documents: dict[str, UUID]) -> Iterator[list[object]]:
+def _document_lines(
+    community_id: UUID, documents: Mapping[str, UUID], audience: Mapping[str, str]
+) -> Iterator[list[object]]:
     for name, document_id in documents.items():
         yield [
-            document_id, community_id, name, 1, name, UNTITLED, "txt", "zh", "-", 1, "all", "ready", 1, 1,
+            document_id, community_id, name, 1, name, UNTITLED, "txt", "zh", "-", 1, audience[name], "ready", 1, 1,
             "2026-01-01T00:00:00Z", "\\x", "[]",
         ]  # fmt: skip
 
 
-def _passage_lines(community_id: UUID, documents: dict[str, UUID], rows: Rows) -> Iterator[list[object]]:
+def _passage_lines(
+    community_id: UUID, documents: Mapping[str, UUID], audience: Mapping[str, str], rows: Rows
+) -> Iterator[list[object]]:
     for ordinal, (text, vector, name) in enumerate(zip(rows.texts, rows.vectors, rows.names, strict=True)):
         found = tokens.counts(f"{UNTITLED}\n{text}")
         yield [
             community_id, uuid7(), documents[name], ordinal, "{}", text, language_of(text).value,
             f"[{','.join(map(str, vector.astype(np.float16).tolist()))}]", wording.tsvector(found),
-            sum(found.values()), "all",
+            sum(found.values()), audience[name],
         ]  # fmt: skip
 
 
-async def _encoded(lines: Iterator[list[object]]) -> AsyncIterator[bytes]:
+async def encoded(lines: Iterable[Sequence[object]]) -> AsyncIterator[bytes]:
+    """Lines as CSV, in pieces, for COPY."""
     held = io.StringIO()
     writer = csv.writer(held)
     for number, line in enumerate(lines, start=1):

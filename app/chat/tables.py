@@ -50,7 +50,10 @@ class Conversation(HasId, Base):
     """
 
     __tablename__ = "conversations"
-    __table_args__ = (Index("ix_conversations_caller", "community_id", "caller_id", "id"),)
+    __table_args__ = (
+        Index("ix_conversations_caller", "community_id", "caller_id", "id"),
+        Index("ix_conversations_community_id_id", "community_id", "id"),
+    )
     community_id: Mapped[UUID] = mapped_column(ForeignKey("communities.id", ondelete="CASCADE"))
     caller_kind: Mapped[CallerKind] = mapped_column(enum_column(CallerKind))
     caller_id: Mapped[UUID]

@@ -8,7 +8,7 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 from pgvector.sqlalchemy import HALFVEC, VECTOR
-from sqlalchemy import ARRAY, ForeignKey, LargeBinary, String, UniqueConstraint, func
+from sqlalchemy import ARRAY, ForeignKey, Index, LargeBinary, String, UniqueConstraint, func
 from sqlalchemy.dialects.postgresql import JSONB, TSVECTOR
 from sqlalchemy.orm import Mapped, deferred, mapped_column
 
@@ -39,7 +39,10 @@ class Document(HasId, Base):
     """
 
     __tablename__ = "documents"
-    __table_args__ = (UniqueConstraint("community_id", "source_key", "version"),)
+    __table_args__ = (
+        UniqueConstraint("community_id", "source_key", "version"),
+        Index("ix_documents_community_id_id", "community_id", "id"),
+    )
     community_id: Mapped[UUID] = mapped_column(ForeignKey("communities.id", ondelete="CASCADE"))
     source_key: Mapped[str]
     version: Mapped[int]

@@ -98,7 +98,8 @@ class Account(HasId, Base):
 
 class Resident(HasId, Base):
     __tablename__ = "residents"
-    community_id: Mapped[UUID] = mapped_column(ForeignKey("communities.id", ondelete="CASCADE"), index=True)
+    __table_args__ = (Index("ix_residents_community_id_id", "community_id", "id"),)
+    community_id: Mapped[UUID] = mapped_column(ForeignKey("communities.id", ondelete="CASCADE"))
     account_id: Mapped[UUID | None] = mapped_column(ForeignKey("accounts.id", ondelete="SET NULL"), index=True)
     name: Mapped[str]
     phone: Mapped[str] = mapped_column(default="")

@@ -1,4 +1,6 @@
-"""Wording scores in communities of any size: counting a token's passages and proposing them looks at a bounded number."""
+"""Communities of any size: wording looks at a bounded number of passages, and pages are read along an index."""
+
+import itertools
 
 from alembic import op
 
@@ -30,7 +32,7 @@ CREATE OR REPLACE FUNCTION wording_frequencies(spoken varchar, quoted text[])
 # from `ts_rank` of that token alone, which is .1 * (1 + 1/4 + ... + 1/n^2) / (pi^2 / 6) for n times: taking the vectors
 # apart with `unnest` took twenty times as long, and nearly all of the search. From 15 times on it counts as 15.
 RANKS = [0.1 * sum(1 / at**2 for at in range(1, times + 1)) / 1.64493406685 for times in range(1, 16)]
-BOUNDS = ", ".join(f"{(low + high) / 2:.7f}" for low, high in zip(RANKS, RANKS[1:], strict=False))
+BOUNDS = ", ".join(f"{(low + high) / 2:.7f}" for low, high in itertools.pairwise(RANKS))
 CANDIDATES = f"""
 CREATE FUNCTION wording_candidates(
     spoken varchar, asked tsquery, lexemes text[], rows_max integer, also uuid[]
@@ -53,6 +55,8 @@ CREATE FUNCTION wording_candidates(
           SELECT best.id, term.word,
                  1 + width_bucket(ts_rank(best.words, term.query)::float8, ARRAY[{BOUNDS}]::float8[])
           FROM best, term WHERE best.words @@ term.query $$"""
+# A page is "of this community, after this id": without these, all rows of the community are sorted for each page.
+PAGED = ("residents", "conversations", "documents")
 NEW_CANDIDATES = "wording_candidates(varchar, tsquery, text[], integer, uuid[])"
 
 
@@ -62,7 +66,13 @@ def upgrade() -> None:
     op.execute(CANDIDATES)
     op.execute(f"REVOKE ALL ON FUNCTION {NEW_CANDIDATES} FROM PUBLIC")
     op.execute(f"GRANT EXECUTE ON FUNCTION {NEW_CANDIDATES} TO linli_app")
+    for table in PAGED:
+        op.execute(f"CREATE INDEX ix_{table}_community_id_id ON {table} (community_id, id)")
+    op.execute("DROP INDEX ix_residents_community_id")
 
 
 def downgrade() -> None:
+    op.execute("CREATE INDEX ix_residents_community_id ON residents (community_id)")
+    for table in PAGED:
+        op.execute(f"DROP INDEX ix_{table}_community_id_id")
     op.execute(f"DROP FUNCTION {NEW_CANDIDATES}")
