@@ -130,7 +130,7 @@ async def _copy_people(superuser: Any, tenant: Tenant, number: int) -> list[tupl
     )  # fmt: skip
     await _copy(
         superuser, "residents", "id community_id account_id name phone language",
-        ((id_, ours, account, f"住户{at}", "", "zh") for at, (id_, account) in enumerate(people)),
+        ((id_, ours, account, f"住户{at}", "-", "zh") for at, (id_, account) in enumerate(people)),
     )  # fmt: skip
     return people
 

@@ -15,16 +15,20 @@ BIG = "accounts|residents|conversations|turns|documents|passages"
 async def medium_town(open_parts, services):
     database = urlsplit(services.database_url).path
     superuser = await passages.connect(services.database_superuser_url.rsplit("/", 1)[0] + database)
-    yield await town.build(open_parts, superuser, size=10)
-    await superuser.close()
+    try:
+        yield await town.build(open_parts, superuser, size=10)
+    finally:
+        await superuser.close()
 
 
 @pytest.mark.parametrize("name", town.OPERATIONS)
 async def test_nothing_people_do_all_day_reads_a_whole_table(medium_town, settings, name):
     engine, sessions = db.open_database(settings.database_url, settings)
     # The planner rightly reads a small table whole, and others' rows are few here: what is asked is if an index serves.
-    plans = await town.plans(medium_town.at(sessions), engine, name, settings="SET LOCAL enable_seqscan = off")
-    await engine.dispose()
+    try:
+        plans = await town.plans(medium_town.at(sessions), engine, name, settings="SET LOCAL enable_seqscan = off")
+    finally:
+        await engine.dispose()
     assert plans
     for plan in plans:
         assert not re.search(rf"Seq Scan on ({BIG})", plan), plan
