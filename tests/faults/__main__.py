@@ -64,22 +64,21 @@ def row_of(name: str, done: list[Injection]) -> str:
     )
 
 
-async def main(names: list[str], *, injections: int, seed: int) -> list[Injection]:
+async def main(names: list[str], *, injections: int, seed: int, folder: Path) -> list[Injection]:
     print(f"seed {seed}", flush=True)
     print(HEAD, flush=True)
     seeds = random.Random(seed)
     done: list[Injection] = []
-    with tempfile.TemporaryDirectory(prefix="linli-faults-") as folder:
-        async with scene_of(Path(folder) / "stack", seed=seed) as found:
-            for name in names:
-                these = []
-                for _ in range(injections):
-                    one = await inject_once(FAULTS[name], found, seed=seeds.randrange(2**32))
-                    these.append(one)
-                    for broken in one.broken:
-                        print(f"  BROKEN {name} (seed {one.seed}): {broken}", flush=True)
-                print(row_of(name, these), flush=True)
-                done += these
+    async with scene_of(folder, seed=seed) as found:
+        for name in names:
+            these = []
+            for _ in range(injections):
+                one = await inject_once(FAULTS[name], found, seed=seeds.randrange(2**32))
+                these.append(one)
+                for broken in one.broken:
+                    print(f"  BROKEN {name} (seed {one.seed}): {broken}", flush=True)
+            print(row_of(name, these), flush=True)
+            done += these
     return done
 
 
@@ -89,11 +88,15 @@ def run() -> int:
     parser.add_argument("--injections", type=int, default=10)
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--folder", type=Path, help="where data and logs stay, to be looked at; must be new")
     given = parser.parse_args()
     if unknown := set(given.names) - set(FAULTS):
         parser.error(f"unknown: {', '.join(unknown)}; there are: {', '.join(FAULTS)}")
     logs.set_up(Settings(_env_file=None, log_level="WARNING"))
-    done = asyncio.run(main(given.names or list(FAULTS), injections=given.injections, seed=given.seed))
+    with tempfile.TemporaryDirectory(prefix="linli-faults-") as folder:
+        where = given.folder or Path(folder) / "stack"
+        names = given.names or list(FAULTS)
+        done = asyncio.run(main(names, injections=given.injections, seed=given.seed, folder=where))
     if given.json:
         given.json.write_text(json.dumps([asdict(one) for one in done], ensure_ascii=False, indent=1))
     return 1 if any(one.broken for one in done) else 0

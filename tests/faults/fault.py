@@ -11,6 +11,7 @@ Recovery is counted from the return of `inject`, or, when the fault is held (`ho
 import asyncio
 import random
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -128,7 +129,8 @@ def _judge(fault: Fault, scene: Scene, verdict: Verdict, *, recovery: float, see
     scene.record("5xx", sum(n for status, n in told.statuses.items() if isinstance(status, int) and status >= 500))
     scene.record("restarts", sum(asked.restarts for asked in scene.crowd.asked))
     scene.record("resume s", max((s for asked in scene.crowd.asked for s in asked.resumed_seconds), default=0))
-    broken = [*scene.broken, *verdict.broken, *(f"dishonest error: {one}" for one in told.bad_problems)]
+    dishonest = [f"dishonest error: {one} ({n} times)" for one, n in Counter(told.bad_problems).items()]
+    broken = [*scene.broken, *verdict.broken, *dishonest]
     if recovery > fault.recovery_seconds_max:
         broken.append(f"recovery took {recovery:.1f} s, promised are {fault.recovery_seconds_max:.0f} s")
     for name, most in fault.limits.items():

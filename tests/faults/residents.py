@@ -173,7 +173,7 @@ class Resident:
             self._told.statuses[type(error).__name__] += 1
             if isinstance(error, httpx.ReadTimeout):
                 asked.violations.append(f"hang: no answer to a POST within {REQUEST_SECONDS:.0f} s")
-            self._next_web()
+            self.next_web()
             return type(error).__name__, BACK_OFF_SECONDS
         self._told.statuses[response.status_code] += 1
         self._told.seconds.append(time.monotonic() - started)
@@ -183,7 +183,7 @@ class Resident:
             asked.acknowledged_at = asked.acknowledged_at or time.monotonic()
         elif response.status_code >= 500:
             self._check_problem(response)
-            self._next_web()
+            self.next_web()
         return response.status_code, min(2.0, float(response.headers.get("Retry-After", BACK_OFF_SECONDS)))
 
     async def follow(self, asked: Asked, *, drop_chance: float = 0, events_max: int | None = None) -> None:
@@ -210,7 +210,7 @@ class Resident:
             if asked.end is None:
                 asked.drops += 1
                 broken_at = broken_at or time.monotonic()
-                self._next_web()
+                self.next_web()
 
     async def events(self, asked: Asked) -> AsyncGenerator[tuple[str, dict[str, Any]], None]:
         """One stream, from where the client stands: (name, data). Comments are yielded as "" to show life."""
@@ -242,7 +242,7 @@ class Resident:
     def _url(self) -> str:
         return self._stack.web_urls[self._web % len(self._stack.webs)]
 
-    def _next_web(self) -> None:
+    def next_web(self) -> None:
         self._web += 1
 
     def _look_for_canaries(self, asked: Asked, text: str) -> None:
