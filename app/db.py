@@ -13,9 +13,12 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 import asyncpg
+from asyncpg.exceptions import InterfaceError as DriverInterfaceError
 from prometheus_client import Histogram
 from sqlalchemy import AsyncAdaptedQueuePool, DateTime, Dialect, MetaData, String, event
 from sqlalchemy import Enum as SqlEnum
+from sqlalchemy.exc import DBAPIError, InterfaceError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, SessionTransaction, mapped_column
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -163,6 +166,20 @@ def _learn_time(connection: Any, record: object) -> None:
     asked_at = time.time()
     told = connection.run_async(lambda driver: driver.fetchval("SELECT clock_timestamp()"))
     CLOCK.set_by(told, asked_at=asked_at, told_at=time.time())
+
+
+AWAY_STATES = ("08", "53300", "57P0")
+"""SQLSTATEs, by how they begin, of a Postgres that is down, starts, stops or takes no more connections."""
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether Postgres could not be reached: nothing was wrong with what was asked of it, and later it will work."""
+    if isinstance(error, ConnectionError | InterfaceError | DriverInterfaceError | PoolTimeout):
+        return True
+    if isinstance(error, DBAPIError) and (error.connection_invalidated or error.orig is None):
+        return True
+    driver = error.orig if isinstance(error, DBAPIError) else error
+    return str(getattr(driver, "sqlstate", None) or "").startswith(AWAY_STATES)
 
 
 def async_url(url: str) -> str:

@@ -17,6 +17,7 @@ from redis.exceptions import RedisError
 from structlog.contextvars import bound_contextvars
 
 from app import settings as settings_module
+from app.db import is_away
 from app.queue import HANDLERS, PERIODIC, Lease, PeriodicTask
 from models.engine import EngineBusy, State
 
@@ -34,6 +35,8 @@ ENGINE_FULL_SECONDS = 0.2
 """How soon to look again when the engine has no free slot and no job of ours ends first."""
 ENGINE_REST_SECONDS_MAX = 10.0
 """Longest pause after refusals of the engine; short enough for documents, which wait with the rest."""
+POSTGRES_AWAY_SECONDS = 1.0
+"""Pause before a job that found Postgres away is tried again."""
 ON_THE_WAY_SECONDS = 1.0
 """Time in which a job that needs the engine has asked it."""
 
@@ -171,11 +174,18 @@ class _Worker:
                 return "cancelled", lambda: queue.finish(lease)
             return "handed_back", lambda: queue.retry(lease, delay_seconds=0)
         except Exception as error:
-            log.exception("job_failed")
-            reason = repr(error)
-            return "failed", lambda: queue.retry(lease, attempt_counts=True, reason=reason)
+            return self.failed(lease, error)
         self.refusals = 0
         return "done", lambda: queue.finish(lease)
+
+    def failed(self, lease: Lease, error: Exception) -> tuple[str, Callable[[], Awaitable[bool]]]:
+        queue, reason = self.runtime.queue, repr(error)
+        if is_away(error):
+            # An outage, however long, must not use up the attempts of every job that meets it.
+            log.warning("job_waits_for_postgres", error=reason)
+            return "postgres_away", lambda: queue.retry(lease, delay_seconds=POSTGRES_AWAY_SECONDS)
+        log.exception("job_failed", exc_info=error)
+        return "failed", lambda: queue.retry(lease, attempt_counts=True, reason=reason)
 
     def rest(self, busy: EngineBusy) -> float:
         """Seconds for which a refused job stays away. Until then no other is taken: it would search in vain.

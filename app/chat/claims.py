@@ -162,6 +162,15 @@ async def save(
         return saved
 
 
+async def find_saved(runtime: Runtime, claimed: Claim) -> Turn | None:
+    """The turn as this claim ended it, if it did."""
+    async with runtime.transaction(claimed.tenant) as session:
+        found: Turn | None = await session.scalar(
+            select(Turn).where(Turn.id == claimed.turn.id, Turn.claim_token == claimed.token, Turn.status.in_(FINAL))
+        )
+        return found
+
+
 async def stop_requested(runtime: Runtime, claimed: Claim) -> bool:
     """Whether somebody asked for this turn to end."""
     async with runtime.transaction(claimed.tenant) as session:

@@ -15,6 +15,7 @@ from app.chat.conversations import ANSWER_TURN, get_turn
 from app.chat.publishing import END_TOKEN
 from app.chat.schemas import turn_out
 from app.chat.tables import FINAL, Turn, TurnStatus
+from app.db import is_away
 from app.feed import IDLE, Event, FeedGone, FollowerTooSlow
 from app.people.callers import Caller
 from app.runtime import Runtime
@@ -61,16 +62,17 @@ async def events_of(
             async with aclosing(runtime.feed.follow(turn_id, after=after, on_cut=on_cut)) as events:
                 async for event in events:
                     yield event
-                    if event.name == IDLE and (turn := await _read(runtime, caller, turn_id)).status in FINAL:
+                    turn = await _read(runtime, caller, turn_id) if event.name == IDLE else None
+                    if turn is not None and turn.status in FINAL:
                         yield last_event(turn)
                         return
             return
         except FeedGone:
             turn = await _read(runtime, caller, turn_id)
-        if turn.status in FINAL:
+        if turn is not None and turn.status in FINAL:
             yield last_event(turn)
             return
-        if after is not None:
+        if after is not None and turn is not None:
             # What this client has may not be what comes now: it begins anew.
             after = None
             yield Event("", "restart", {"attempt": turn.attempts})
@@ -78,9 +80,16 @@ async def events_of(
         await asyncio.sleep(LOST_FEED_POLL_SECONDS)
 
 
-async def _read(runtime: Runtime, caller: Caller, turn_id: UUID) -> Turn:
-    async with runtime.transaction(caller.tenant) as session:
-        return await get_turn(session, caller, turn_id)
+async def _read(runtime: Runtime, caller: Caller, turn_id: UUID) -> Turn | None:
+    """The row; None while Postgres is away, which is no reason to break off a stream."""
+    try:
+        async with runtime.transaction(caller.tenant) as session:
+            return await get_turn(session, caller, turn_id)
+    except Exception as error:
+        if not is_away(error):
+            raise
+        log.warning("row_not_read", turn_id=str(turn_id), error=type(error).__name__)
+        return None
 
 
 def last_event(turn: Turn) -> Event:

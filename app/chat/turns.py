@@ -13,6 +13,7 @@ from app.chat.claims import Claim, Draft
 from app.chat.publishing import END_TOKEN, TurnFeed
 from app.chat.schemas import turn_out
 from app.chat.tables import FINAL, Turn, TurnStatus
+from app.db import is_away
 from app.people.callers import tenant_of_community
 from app.queue import Lease
 from app.runtime import Runtime
@@ -20,6 +21,7 @@ from models.engine import EngineBusy
 
 log = structlog.get_logger(__name__)
 
+SAVE_RETRY_SECONDS = 0.5
 TURNS = Counter("linli_turns_total", "Turns that ended", ["status", "route", "mode"])
 SECONDS = Histogram(
     "linli_turn_seconds", "Seconds from claim to each mark of a turn", ["mark"],
@@ -56,7 +58,7 @@ async def answer_turn(runtime: Runtime, lease: Lease) -> None:
     except EngineBusy:
         raise
     except Exception as error:
-        if lease.attempt >= runtime.settings.job_attempts_max:
+        if lease.attempt >= runtime.settings.job_attempts_max and not is_away(error):
             log.exception("turn_failed", turn_id=str(claimed.turn.id))
             await end(runtime, claimed, draft, status=TurnStatus.FAILED, error=type(error).__name__)
         raise
@@ -66,7 +68,7 @@ async def answer_turn(runtime: Runtime, lease: Lease) -> None:
 
 async def end(runtime: Runtime, claimed: Claim, draft: Draft, *, status: TurnStatus, error: str | None = None) -> None:
     """Save the turn and tell its followers, in this order: what is told is kept."""
-    turn = await claims.save(runtime, claimed, draft, status=status, error=error)
+    turn = await _save(runtime, claimed, draft, status=status, error=error)
     if turn is None:
         log.warning("turn_taken_over", turn_id=str(claimed.turn.id), token=claimed.token)
         return
@@ -74,6 +76,27 @@ async def end(runtime: Runtime, claimed: Claim, draft: Draft, *, status: TurnSta
     for mark, milliseconds in draft.trace["times"].items():
         SECONDS.labels(mark.removesuffix("_ms")).observe(milliseconds / 1000)
     await tell_end(runtime, turn, token=claimed.token)
+
+
+async def _save(
+    runtime: Runtime, claimed: Claim, draft: Draft, *, status: TurnStatus, error: str | None
+) -> Turn | None:
+    """As `claims.save`, waiting for Postgres while it is away: an answer that was shown whole is worth keeping.
+
+    Who loses the lease meanwhile is cancelled here.
+    """
+    tried = 0
+    while True:
+        try:
+            saved = await claims.save(runtime, claimed, draft, status=status, error=error)
+            # The first try may have been kept though its reply was lost.
+            return saved or (await claims.find_saved(runtime, claimed) if tried else None)
+        except Exception as failure:
+            if not is_away(failure):
+                raise
+            tried += 1
+            log.warning("answer_waits_for_postgres", turn_id=str(claimed.turn.id), tried=tried)
+        await asyncio.sleep(SAVE_RETRY_SECONDS)
 
 
 async def tell_end(runtime: Runtime, turn: Turn, *, token: int) -> None:
@@ -90,7 +113,7 @@ async def give_up(runtime: Runtime, turn_id: UUID, community_id: UUID, *, reason
         turn = await session.scalar(
             update(Turn)
             .where(Turn.id == turn_id, Turn.status.not_in(FINAL))
-            .values(status=TurnStatus.FAILED, error=reason, claim_token=END_TOKEN, finished_at=runtime.clock())
+            .values(status=TurnStatus.FAILED, error="gave_up", claim_token=END_TOKEN, finished_at=runtime.clock())
             .returning(Turn)
         )
     if turn is not None:

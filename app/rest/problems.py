@@ -4,6 +4,8 @@ from http import HTTPStatus
 from typing import Any
 
 import structlog
+from asyncpg.exceptions import InterfaceError as DriverInterfaceError
+from asyncpg.exceptions import PostgresError
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -14,6 +16,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, Operation
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 
+from app.db import is_away
 from app.errors import AppError, RetryLater
 from models.openai_embedder import EmbedderFailed
 
@@ -118,9 +121,15 @@ async def on_store_down(request: Request, error: Exception) -> JSONResponse:
     )  # fmt: skip
 
 
+async def on_driver_error(request: Request, error: PostgresError) -> JSONResponse:
+    """What the driver raises while a connection is made, before SQLAlchemy has it."""
+    return await (on_store_down if is_away(error) else on_unexpected)(request, error)
+
+
 async def on_database_error(request: Request, error: DBAPIError) -> JSONResponse:
     """Text Postgres cannot hold (a NUL, a lone surrogate) is the caller's; all else is ours."""
-    if error.connection_invalidated or "connection" in type(error.orig).__name__.lower():
+    # A statement that took too long (57014) says that Postgres is overloaded, not that the request was wrong.
+    if is_away(error) or getattr(error.orig, "sqlstate", None) == "57014":
         return await on_store_down(request, error)
     if "CharacterNotInRepertoire" in repr(error.orig) or "invalid byte sequence" in str(error.orig):
         return render(
@@ -149,10 +158,12 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(AppError, on_app_error)  # type: ignore[arg-type]
     app.add_exception_handler(RequestValidationError, on_invalid)  # type: ignore[arg-type]
     app.add_exception_handler(HTTPException, on_http)  # type: ignore[arg-type]
-    for kind in (RedisError, OperationalError, InterfaceError, PoolTimeout, ConnectionError, TimeoutError):
+    down = (RedisError, OperationalError, InterfaceError, DriverInterfaceError, PoolTimeout)
+    for kind in (*down, ConnectionError, TimeoutError):
         app.add_exception_handler(kind, on_store_down)
     # A server of embeddings, where one is set; quotes and answers are not found without it.
     app.add_exception_handler(EmbedderFailed, on_store_down)
+    app.add_exception_handler(PostgresError, on_driver_error)  # type: ignore[arg-type]
     app.add_exception_handler(DBAPIError, on_database_error)  # type: ignore[arg-type]
     app.add_exception_handler(Exception, on_unexpected)
 
