@@ -16,10 +16,11 @@ HALF_LIFE_SECONDS = 1_800.0
 """What was learned of slow moments counts half after this time."""
 STEP_CHARS_MAX = 8_000
 """About what an engine reads between two signs of life: vLLM cuts longer prompts (2,048 tokens, unless it is told)."""
-PROMPT_CHARS_MIN = 1_000
-"""A shorter prompt teaches no pace of its own: there the fixed cost of a request outweighs the reading."""
-TEST_CHARS = 10
-"""What a test token makes an engine read at least, the rest being cached: no prompt costs more per character."""
+PROMPT_CHARS_MIN = 10
+"""What any request makes an engine read, a test as well. Short prompts cost most per character, so they never teach too
+little of a longer one."""
+CACHED_SHARE_MAX = 0.5
+"""A prompt that came from the prefix cache for more than this says nothing of the time that reading takes."""
 LOOKS = 5
 """How often the engine's own counters are looked at while its patience runs out."""
 
@@ -40,11 +41,12 @@ class PaceSettings(Protocol):
 class Owed:
     """One request at the engine, or a test (`chars` 0). It listens from its start; telling a token ends that."""
 
-    __slots__ = ("_pace", "_token_at", "chars", "is_cut", "listens_at", "timer")
+    __slots__ = ("_char_seconds", "_pace", "_token_at", "chars", "is_cut", "listens_at", "timer")
 
     def __init__(self, pace: "Pace", chars: int) -> None:
         self._pace = pace
         self._token_at: float | None = None
+        self._char_seconds = 0.0
         self.chars = chars
         self.listens_at: float | None = pace.now()
         self.timer: asyncio.Timeout | None = None
@@ -61,9 +63,18 @@ class Owed:
             self.listens_at = self._pace.now()
 
     def token(self) -> None:
+        """A sign of progress came."""
         now = self._pace.now()
-        self._pace.token(self, now, None if self._token_at is None else now - self._token_at)
+        if self._token_at is None:
+            self._char_seconds = self._pace.first_token(now)
+        else:
+            self._pace.next_token(now, now - self._token_at)
         self._token_at, self.listens_at = now, None
+
+    def was_read(self, *, cached_share: float) -> None:
+        """The answer is whole, and so much of its prompt came from the prefix cache: the pace learns from it."""
+        if cached_share <= CACHED_SHARE_MAX:
+            self._pace.learn(self, self._char_seconds)
 
     def cut(self) -> None:
         """End the waiting now; whoever waits finds `is_cut`."""
@@ -102,7 +113,7 @@ class Pace:
         self._char_seconds: tuple[float, float] | None = None
         self._longest: tuple[float, float] | None = None
         self._heard = False
-        self._test_seconds: float | None = None
+        self._test_char_seconds: float | None = None
 
     def owe(self, chars: int) -> Owed:
         """A request with a prompt of so many characters was sent; `settle` it in the end."""
@@ -121,21 +132,27 @@ class Pace:
             self._longest = _slowest(self._longest, self.silence_seconds(now), now)
         self.sign_at = now
 
-    def token(self, owed: Owed, now: float, pause: float | None) -> None:
-        """A token came for `owed`, its first when `pause` is None."""
-        if pause is not None:
-            before = self._token_seconds
-            if before is None:
-                self._token_seconds = pause
-            elif pause > PACKET_SECONDS:
-                self._token_seconds = before + TOKEN_SHARE * (pause - before)
-        elif owed.chars:
-            chars = max(PROMPT_CHARS_MIN, self._unread_chars())
-            self._char_seconds = _slowest(self._char_seconds, self.silence_seconds(now) / chars, now)
-        else:
-            self._test_seconds = self.silence_seconds(now)
+    def first_token(self, now: float) -> float:
+        """Seconds per character that somebody waited for this token."""
+        char_seconds = self.silence_seconds(now) / self._unread_chars()
         self._heard = True
         self.sign(now)
+        return char_seconds
+
+    def next_token(self, now: float, pause: float) -> None:
+        before = self._token_seconds
+        if before is None:
+            self._token_seconds = pause
+        elif pause > PACKET_SECONDS:
+            self._token_seconds = before + TOKEN_SHARE * (pause - before)
+        self.sign(now)
+
+    def learn(self, owed: Owed, char_seconds: float) -> None:
+        """How long a prompt took to read; a test only tells as long as no prompt did."""
+        if owed.chars:
+            self._char_seconds = _slowest(self._char_seconds, char_seconds, self.now())
+        else:
+            self._test_char_seconds = char_seconds
 
     def silence_seconds(self, now: float | None = None) -> float:
         """How long somebody has listened in vain; 0 when nobody listens."""
@@ -146,14 +163,15 @@ class Pace:
     def patience_seconds(self) -> float:
         """How long the present silence may last; see the rule above."""
         settings, now = self._settings, self.now()
-        unread, running = self._unread_chars(), any(owed.is_running for owed in self.owed)
+        unread = self._unread_chars() if any(owed.chars and not owed.is_running for owed in self.owed) else 0
+        running = any(owed.is_running for owed in self.owed)
         limit = settings.engine_first_token_seconds if unread else settings.engine_between_tokens_seconds
         patience = max(settings.engine_stall_seconds_min, LEARNED_TIMES * _faded(self._longest, now))
         if unread:
             if self._char_seconds is not None:
                 char_seconds = _faded(self._char_seconds, now)
-            elif self._test_seconds is not None:
-                char_seconds = self._test_seconds / TEST_CHARS
+            elif self._test_char_seconds is not None:
+                char_seconds = self._test_char_seconds
             else:
                 return limit
             patience = max(patience, LEARNED_TIMES * char_seconds * unread)
@@ -166,7 +184,7 @@ class Pace:
         return min(patience, limit)
 
     def _unread_chars(self) -> int:
-        return min(STEP_CHARS_MAX, sum(owed.chars for owed in self.owed if not owed.is_running))
+        return min(STEP_CHARS_MAX, sum(max(PROMPT_CHARS_MIN, o.chars) for o in self.owed if not o.is_running))
 
 
 def _faded(learned: tuple[float, float] | None, now: float) -> float:

@@ -276,6 +276,7 @@ class EngineWatch:
             with self.owing(0) as owed:
                 await self._canary(dialect, owed)
                 owed.token()
+                owed.was_read(cached_share=0)
         except EngineBusy:
             # It refuses because it is full; that is life.
             self._breaker.leave()

@@ -183,8 +183,10 @@ class VllmEngine:
                         text += piece if formed else ""
                         if not wrapped:
                             yield Delta(piece)
-        if answer.finish_reason is None:
-            raise EngineFailed("The engine's answer was cut off.")
+            if answer.finish_reason is None:
+                raise EngineFailed("The engine's answer was cut off.")
+            usage = answer.usage
+            owed.was_read(cached_share=usage.cached_tokens / max(1, usage.prompt_tokens))
         last = ""
         if wrapped:
             text = last = structured.unwrap(text)

@@ -33,13 +33,16 @@ def pace(clock, tmp_path) -> Pace:
     return Pace(settings_for("", tmp_path, **limits), now=clock)
 
 
-def answer(pace, clock, *, first: float, pause: float, tokens: int = 30, chars: int = PROMPT) -> None:
+def answer(
+    pace, clock, *, first: float, pause: float, tokens: int = 30, chars: int = PROMPT, cached_share: float = 0
+) -> None:
     """One whole answer: its first token after `first` seconds, then one each `pause`."""
     owed = pace.owe(chars)
     for number in range(tokens):
         clock.now += pause if number else first
         owed.token()
         owed.listen()
+    owed.was_read(cached_share=cached_share)
     pace.settle(owed)
 
 
@@ -150,9 +153,26 @@ def test_before_any_answer_the_test_token_tells_a_fast_engine_from_a_slow_one(pa
     test = pace.owe(0)
     clock.now += test_seconds
     test.token()
+    test.was_read(cached_share=0)
     pace.settle(test)
     pace.owe(PROMPT)
     assert pace.patience_seconds() == pytest.approx(patience)
+
+
+def test_a_long_prompt_after_short_ones_is_given_its_time(pace, clock):
+    """Seen on two busy cores: 34 tokens read in a second, then 700 in more than five, and the engine was called hung."""
+    answer(pace, clock, first=0.9, pause=0.5, chars=10)
+    pace.owe(1_200)
+    assert pace.patience_seconds() >= 0.9 / 34 * 700
+
+
+def test_prompts_from_the_cache_do_not_make_an_engine_look_fast(pace, clock):
+    answer(pace, clock, first=6, pause=0.1)
+    pace.forget()
+    for _ in range(20):
+        answer(pace, clock, first=0.2, pause=0.1, cached_share=0.9)
+    pace.owe(PROMPT)
+    assert pace.patience_seconds() == FIRST, "no prompt was read yet, none is known to be read fast"
 
 
 def test_packets_of_tokens_do_not_make_an_engine_look_fast(pace, clock):
