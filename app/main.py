@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import APIRouter, Depends, FastAPI
+from fastapi import APIRouter, FastAPI
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
@@ -11,7 +11,6 @@ from app import logs, settings
 from app.chat import openai_api
 from app.chat.routes import router as chat
 from app.knowledge.routes import router as knowledge
-from app.people.callers import limit_requests
 from app.people.routes import router as people
 from app.rest import health, problems
 from app.rest.middleware import RequestContext
@@ -57,12 +56,13 @@ def create_app(runtime: Runtime | None = None) -> FastAPI:
     if config.trusted_proxies:
         # Limits count by address: behind a proxy all residents would share its one.
         app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=config.trusted_proxies)
-    api = APIRouter(prefix="/api/v1", responses=problems.PROBLEMS, dependencies=[Depends(limit_requests)])
+    api = APIRouter(prefix="/api/v1")
     # Routes are tried in order, and nearly all requests are questions.
     for router in (chat, people, knowledge):
         api.include_router(router)
     app.include_router(api)
-    app.include_router(openai_api.router, dependencies=[Depends(limit_requests)])
+    app.include_router(openai_api.router)
     app.include_router(health.router)
+    problems.document(app)
     instrument(app, config)
     return app

@@ -17,6 +17,9 @@ from app.settings import Settings
 
 log = structlog.get_logger(__name__)
 
+PLACES = ("http.url", "http.target", "url.full", "url.query")
+"""Attributes of a span that may hold a query."""
+
 
 class _Quiet(WSGIRequestHandler):
     def log_message(self, *_: object) -> None:
@@ -62,4 +65,11 @@ def instrument(app: FastAPI, settings: Settings) -> None:
     provider = TracerProvider(resource=Resource.create({"service.name": "linli"}))
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=settings.telemetry_url)))
     trace.set_tracer_provider(provider)
-    FastAPIInstrumentor.instrument_app(app, tracer_provider=provider)
+    FastAPIInstrumentor.instrument_app(app, tracer_provider=provider, server_request_hook=_drop_query)
+
+
+def _drop_query(span: Any, scope: dict[str, Any]) -> None:
+    """A query may hold a sign-in code or a resident's name: neither leaves for a collector of traces."""
+    for name in PLACES:
+        if value := (span.attributes or {}).get(name):
+            span.set_attribute(name, "" if name == "url.query" else str(value).partition("?")[0])

@@ -35,6 +35,14 @@ from tests.make import Make, Person
 for name in JOB_MODULES:
     importlib.import_module(name)
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What tests counted (`record_property("report", …)`), also from other processes."""
+    for passed in terminalreporter.getreports("passed"):
+        for name, text in passed.user_properties:
+            if name == "report":
+                terminalreporter.write_line(str(text))
+
+
 NOW = datetime(2026, 11, 22, 2, 0, tzinfo=UTC)
 """10:00 in the practice community, a Sunday."""
 

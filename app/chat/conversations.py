@@ -109,6 +109,19 @@ async def get_turn(session: AsyncSession, caller: Caller, turn_id: UUID) -> Turn
     return found
 
 
+async def get_own_turn(session: AsyncSession, caller: Caller, turn_id: UUID) -> Turn:
+    """A turn the caller may stop. Staff who may read a resident's question do not thereby stop its answer.
+
+    Raises TurnNotFound, also for other people's.
+    """
+    asked_by_caller = (Conversation.caller_kind == caller.kind) & (Conversation.caller_id == caller.id)
+    own = visible_to(caller).where(asked_by_caller).with_only_columns(Conversation.id)
+    found = await session.scalar(select(Turn).where(Turn.id == turn_id, Turn.conversation_id.in_(own)))
+    if found is None:
+        raise TurnNotFound
+    return found
+
+
 def check_text(text: str, *, chars_max: int) -> str:
     """The question without outer blanks and unprintable marks. Raises QuestionEmpty, QuestionTooLong."""
     if len(text) > chars_max:

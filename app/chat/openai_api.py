@@ -17,11 +17,11 @@ from app.errors import Invalid, Unavailable
 from app.feed import IDLE
 from app.feed_followers import to_json
 from app.people.callers import Caller, require
-from app.rest.problems import PROBLEMS
+from app.people.doors import DoorRoute
 from app.rest.rate_limits import RateLimits
 from app.runtime import RuntimeDep
 
-router = APIRouter(prefix="/v1", tags=["openai"], responses=PROBLEMS)
+router = APIRouter(prefix="/v1", tags=["openai"], route_class=DoorRoute)
 
 MODEL = "linli"
 MESSAGES_MAX = 100

@@ -22,12 +22,13 @@ from app.chat.schemas import (
 )
 from app.chat.tables import Conversation, Turn, TurnStatus
 from app.people.callers import Caller, SessionDep, require, require_in_community
+from app.people.doors import DoorRoute
 from app.rest.idempotency import OnceDep
 from app.rest.pages import Page, PageQuery, fetch_page, page_query
 from app.rest.rate_limits import RateLimits
 from app.runtime import Runtime, RuntimeDep
 
-router = APIRouter(tags=["chat"])
+router = APIRouter(tags=["chat"], route_class=DoorRoute)
 
 ChatCaller = Annotated[Caller, Depends(require("chat:write"))]
 StaffReader = Annotated[Caller, Depends(require_in_community("conversations:read"))]
@@ -112,7 +113,7 @@ async def follow_turn(
 async def stop_turn(turn_id: UUID, caller: ChatCaller, runtime: RuntimeDep) -> TurnOut:
     """Stop an answer. What was said so far is kept; the engine stops at once."""
     async with runtime.transaction(caller.tenant) as session:
-        turn = await conversations.get_turn(session, caller, turn_id)
+        turn = await conversations.get_own_turn(session, caller, turn_id)
         ended_here = await conversations.stop_turn(session, runtime, turn)
     await relay.cancel(runtime, turn.id)
     async with runtime.transaction(caller.tenant) as session:

@@ -9,12 +9,13 @@ from app.knowledge import answers
 from app.knowledge.schemas import AnswerChange, AnswerIn, AnswerOut, HitsOut
 from app.knowledge.tables import ApprovedAnswer
 from app.people.callers import Caller, SessionDep, require_in_community
+from app.people.doors import DoorRoute
 from app.rest.etags import IfMatch, if_match_of
 from app.rest.idempotency import OnceDep
 from app.rest.pages import Page, PageQuery, fetch_page, page_query
 from app.runtime import RuntimeDep
 
-router = APIRouter(prefix="/answers")
+router = APIRouter(prefix="/answers", route_class=DoorRoute)
 
 Reader = Annotated[Caller, Depends(require_in_community("knowledge:read"))]
 Writer = Annotated[Caller, Depends(require_in_community("knowledge:write"))]

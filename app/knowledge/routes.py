@@ -20,11 +20,12 @@ from app.knowledge.schemas import (
 )
 from app.knowledge.tables import Document, Passage
 from app.people.callers import Caller, ScopeMissing, SessionDep, require_in_community
+from app.people.doors import DoorRoute
 from app.rest.idempotency import Once
 from app.rest.pages import Page, PageQuery, fetch_page, page_query
 from app.runtime import Runtime, RuntimeDep
 
-router = APIRouter(prefix="/communities/{cid}", tags=["knowledge"])
+router = APIRouter(prefix="/communities/{cid}", tags=["knowledge"], route_class=DoorRoute)
 router.include_router(answer_routes.router)
 
 Reader = Annotated[Caller, Depends(require_in_community("knowledge:read"))]

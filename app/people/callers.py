@@ -29,7 +29,6 @@ from app.people.tables import (
     StaffRight,
     StaffRole,
 )
-from app.rest.rate_limits import RateLimits
 from app.runtime import Runtime, RuntimeDep
 
 KEY_PREFIX = "lk_"
@@ -99,23 +98,35 @@ class CommunityNotFound(NotFound):
 bearer = HTTPBearer(auto_error=False, description="Access token from /api/v1/auth/sign-in, or an API key.")
 
 
-async def caller_of(
-    runtime: RuntimeDep, request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
-) -> Caller:
-    """The caller of this request. Raises BadToken."""
-    if credentials is None:
-        raise BadToken
-    secret = credentials.credentials
+def secret_of(request: Request) -> str:
+    """What a caller shows in the Authorization header; empty when that is nothing of ours."""
+    scheme, _, secret = request.headers.get("authorization", "").partition(" ")
+    return secret.strip() if scheme.lower() == "bearer" else ""
+
+
+def claims_of(runtime: Runtime, secret: str) -> dict[str, Any] | None:
+    """The claims of an access token that we signed and that is still good, else None."""
+    if not secret or secret.startswith(KEY_PREFIX):
+        return None
+    return tokens.read_access(runtime.settings, secret, now=runtime.clock())
+
+
+async def find_caller(runtime: Runtime, secret: str, claims: dict[str, Any] | None) -> Caller:
+    """The caller who showed this secret, whose claims were read already. Raises BadToken."""
     if secret.startswith(KEY_PREFIX):
-        caller = await _key_caller(runtime, secret)
-    else:
-        claims = tokens.read_access(runtime.settings, secret, now=runtime.clock())
-        if claims is None:
-            raise BadToken
-        tenant = Tenant(UUID(claims["org"]), UUID(claims["com"]))
-        async with runtime.transaction(tenant) as session:
-            caller = await account_caller(session, tenant, UUID(claims["sub"]))
-    request.state.caller = caller
+        return await _key_caller(runtime, secret)
+    if claims is None:
+        raise BadToken
+    tenant = Tenant(UUID(claims["org"]), UUID(claims["com"]))
+    async with runtime.transaction(tenant) as session:
+        return await account_caller(session, tenant, UUID(claims["sub"]))
+
+
+async def caller_of(
+    request: Request, _shown_in_openapi: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
+) -> Caller:
+    """The caller of this request, whom the door (doors.py) let in."""
+    caller: Caller = request.state.caller
     return caller
 
 
@@ -276,13 +287,3 @@ def visible_communities(caller: Caller) -> Any:
         rights = select(StaffRight.community_id).where(StaffRight.staff_id == caller.id)
         return statement.where(Community.id.in_(rights))
     return statement.where(Community.id == caller.community_id)
-
-
-async def limit_requests(request: Request) -> None:
-    """Before anything is read: so many requests a minute for one token or, without one, one address."""
-    runtime: Runtime = request.app.state.runtime
-    credentials = request.headers.get("authorization", "")
-    address = request.client.host if request.client else "unknown"
-    who = sha256(credentials.encode()).hexdigest()[:32] if credentials else address
-    limits: RateLimits = request.app.state.rate_limits
-    await limits.check("request", who, per_minute_max=runtime.settings.requests_per_minute_max)

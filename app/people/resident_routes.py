@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.errors import NotFound
 from app.people import accounts, residents, spaces
 from app.people.callers import Caller, SessionDep, require_in_community
+from app.people.doors import DoorRoute
 from app.people.schemas import (
     AccountIn,
     AccountOut,
@@ -26,7 +27,7 @@ from app.rest.idempotency import OnceDep
 from app.rest.pages import Page, PageQuery, fetch_page, page_query
 from app.runtime import RuntimeDep
 
-router = APIRouter(prefix="/communities/{cid}", tags=["residents"])
+router = APIRouter(prefix="/communities/{cid}", tags=["residents"], route_class=DoorRoute)
 
 PageDep = Annotated[PageQuery, Depends(page_query)]
 IfMatchDep = Annotated[IfMatch, Depends(if_match_of)]

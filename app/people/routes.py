@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Query, Response
 
 from app.people import communities, resident_routes, sign_in_routes, spaces, staff_routes
 from app.people.callers import Caller, SessionDep, require, require_in_community
+from app.people.doors import DoorRoute
 from app.people.schemas import (
     CommunityChange,
     CommunityOut,
@@ -24,7 +25,7 @@ from app.rest.pages import Page, PageQuery, fetch_page, page_query
 
 router = APIRouter()
 router.include_router(sign_in_routes.router)
-places = APIRouter(tags=["communities"])
+places = APIRouter(tags=["communities"], route_class=DoorRoute)
 
 PageDep = Annotated[PageQuery, Depends(page_query)]
 IfMatchDep = Annotated[IfMatch, Depends(if_match_of)]

@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.people import accounts, communities, oidc, residents, sign_in
 from app.people.callers import Caller, CallerDep, CallerKind, SessionDep, require
+from app.people.doors import DoorRoute
 from app.people.schemas import (
     CommunityBrief,
     MeOut,
@@ -17,10 +18,10 @@ from app.people.schemas import (
     TokensOut,
 )
 from app.people.sign_in import Tokens
-from app.rest.rate_limits import RateLimits
+from app.rest.rate_limits import RateLimits, address_of
 from app.runtime import Runtime, RuntimeDep
 
-router = APIRouter(tags=["sign-in"])
+router = APIRouter(tags=["sign-in"], route_class=DoorRoute)
 
 REDIRECT = {302: {"description": "To the identity provider."}}
 
@@ -89,8 +90,7 @@ async def get_me(caller: Annotated[Caller, Depends(require("me:read"))], session
 
 async def _limit(request: Request, runtime: Runtime, *, login: str | None) -> None:
     limits: RateLimits = request.app.state.rate_limits
-    address = request.client.host if request.client else "unknown"
-    await sign_in.limit_attempts(limits, runtime, login=login, address=address)
+    await sign_in.limit_attempts(limits, runtime, login=login, address=address_of(request))
 
 
 async def _tokens(runtime: Runtime, response: Response, signed_in: Tokens) -> TokensOut:

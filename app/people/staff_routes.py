@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.people import accounts, keys, staff
 from app.people.callers import Caller, SessionDep, require_in_community
+from app.people.doors import DoorRoute
 from app.people.schemas import (
     AccountIn,
     AccountOut,
@@ -25,7 +26,7 @@ from app.rest.idempotency import OnceDep
 from app.rest.pages import Page, PageQuery, fetch_page, page_query
 from app.runtime import RuntimeDep
 
-router = APIRouter(prefix="/communities/{cid}")
+router = APIRouter(prefix="/communities/{cid}", route_class=DoorRoute)
 
 PageDep = Annotated[PageQuery, Depends(page_query)]
 IfMatchDep = Annotated[IfMatch, Depends(if_match_of)]

@@ -168,8 +168,48 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, on_unexpected)
 
 
-PROBLEMS: dict[int | str, dict[str, Any]] = {
-    status: {"model": Problem, "content": {"application/problem+json": {}}, "description": HTTPStatus(status).phrase}
-    for status in (400, 401, 403, 404, 409, 413, 422, 429, 503)
-}
-"""`responses=` of every router, so that OpenAPI tells the errors too."""
+def document(app: FastAPI) -> None:
+    """Makes OpenAPI tell every problem that an operation may answer with, so that no route has to list them."""
+    describe = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            _add_problems(describe())
+        return describe()
+
+    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's own way
+
+
+def _add_problems(openapi: dict[str, Any]) -> None:
+    schemas = openapi["components"]["schemas"]
+    schemas["Problem"] = Problem.model_json_schema()
+    # The framework's own answer to an invalid request, in whose place ours is given.
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    for path, methods in openapi["paths"].items():
+        if path.startswith(("/api/", "/v1/")):
+            for method, operation in methods.items():
+                responses = operation["responses"]
+                responses |= {str(status): _described(status) for status in sorted(statuses_of(method, operation))}
+
+
+def statuses_of(method: str, operation: dict[str, Any]) -> set[int]:
+    """The problems that an operation of OpenAPI may answer with, by what it takes."""
+    statuses = {401, 403, 404, 422, 429, 503}
+    if method != "get":
+        statuses |= {409}
+    if "requestBody" in operation:
+        statuses |= {400, 413}
+    if any(parameter["name"].lower() == "if-match" for parameter in operation.get("parameters", ())):
+        statuses |= {412, 428}
+    return statuses
+
+
+def _described(status: int) -> dict[str, Any]:
+    shape = {"$ref": "#/components/schemas/Problem"}
+    described: dict[str, Any] = {
+        "description": HTTPStatus(status).phrase, "content": {"application/problem+json": {"schema": shape}}
+    }  # fmt: skip
+    if status in (429, 503):
+        described["headers"] = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds."}}
+    return described

@@ -1,0 +1,39 @@
+"""Three communities (two of one company) with one object of every kind, and everybody who might ask for them."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import asyncpg
+import pytest
+
+from app.settings import Settings
+from tests.conftest import Client
+from tests.isolation.operations import Operation, operations
+from tests.isolation.worlds import World, build_neighbour, build_world
+from tests.make import Make
+
+
+@pytest.fixture
+def api(web: tuple[str, Any]) -> list[Operation]:
+    return operations(web[1])
+
+
+@pytest.fixture
+async def owner(settings: Settings) -> AsyncIterator[asyncpg.Connection]:
+    """The owner of the tables, who sees all rows."""
+    connection = await asyncpg.connect(settings.database_owner_url.replace("+asyncpg", ""))
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+async def worlds(client: Client, make: Make) -> dict[str, World]:
+    """Home, another resident's things at home, a sibling community, another company's community."""
+    home = await build_world(client, make, await make.home())
+    sibling = await make.place(organisation_id=home.place.tenant.organisation_id)
+    return {
+        "home": home,
+        "neighbour": await build_neighbour(client, make, home),
+        "sibling": await build_world(client, make, sibling),
+        "company": await build_world(client, make, await make.place()),
+    }

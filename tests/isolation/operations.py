@@ -1,0 +1,133 @@
+"""What the API offers, read from its OpenAPI: every operation, the objects it names, and a valid request for it."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+
+from fastapi import FastAPI
+
+OBJECTS: dict[str, str] = {
+    "cid": "community",
+    "space_id": "space",
+    "parent_id": "space",
+    "filter[parent_id]": "space",
+    "room_id": "room",
+    "filter[room_id]": "room",
+    "resident_id": "resident",
+    "household_id": "household",
+    "staff_id": "staff",
+    "key_id": "key",
+    "document_id": "document",
+    "answer_id": "answer",
+    "conversation_id": "conversation",
+    "turn_id": "turn",
+}
+"""What each parameter and each field of a body names; `worlds.py` makes one of each. A test proves it complete."""
+
+PINNED: dict[str, Any] = {
+    "kind": "building",  # goes below the phase that `parent_id` names
+    "roles": ["manager"],
+    "scopes": ["me:read"],
+    "messages": [{"role": "user", "content": "几点上班"}],
+    "timezone": "Asia/Shanghai",
+}
+"""Fields whose valid values depend on more than the schema says."""
+
+NUMBERS = count(1)
+
+
+@dataclass(frozen=True)
+class Operation:
+    method: str
+    path: str
+    spec: Mapping[str, Any]
+    schemas: Mapping[str, Any] = field(repr=False)
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+    @property
+    def secured(self) -> bool:
+        return bool(self.spec.get("security"))
+
+    @property
+    def writes(self) -> bool:
+        return self.method != "GET"
+
+    @property
+    def names(self) -> list[str]:
+        """Parameters and fields that name an object, the community last."""
+        found = [name for name, _ in self._uuids()]
+        return sorted(dict.fromkeys(found), key=lambda name: name == "cid")
+
+    @property
+    def filters(self) -> list[str]:
+        return [one["name"] for one in self.spec.get("parameters", ()) if one["in"] == "query"]
+
+    def _uuids(self) -> Iterator[tuple[str, str]]:
+        for one in self.spec.get("parameters", ()):
+            if one["in"] == "path" or _is_uuid(one["schema"]):
+                yield one["name"], one["in"]
+        for name, schema in self._fields().items():
+            if _is_uuid(schema):
+                yield name, "body"
+
+    def _fields(self) -> dict[str, Any]:
+        return dict(self._body().get("properties", {}))
+
+    def _body(self) -> dict[str, Any]:
+        for content in self.spec.get("requestBody", {}).get("content", {}).values():
+            return self._resolved(content["schema"])
+        return {}
+
+    def _resolved(self, schema: Mapping[str, Any]) -> dict[str, Any]:
+        while "$ref" in schema:
+            schema = self.schemas[schema["$ref"].rsplit("/", 1)[-1]]
+        return dict(schema)
+
+    def request(self, ids: Mapping[str, str]) -> dict[str, Any]:
+        """A valid request, as keywords of `client.request`, whose objects are those of `ids` (by name)."""
+        filled = {name: ids[name] for name in self.names}
+        query = {name: filled[name] for name in self.filters if name in filled}
+        request: dict[str, Any] = {
+            "method": self.method, "url": self.path.format(**filled), "params": query, "headers": {"If-Match": "*"}
+        }  # fmt: skip
+        content = self.spec.get("requestBody", {}).get("content", {})
+        if "multipart/form-data" in content:
+            request["files"] = {"file": (f"rules-{next(NUMBERS)}.md", b"# Rules\n\nNo dogs in the lift.")}
+        elif content:
+            request["json"] = self._valid(self._body(), filled)
+        return request
+
+    def _valid(self, schema: Mapping[str, Any], filled: Mapping[str, str]) -> Any:
+        """The smallest valid value, with the fields that name objects."""
+        schema = self._resolved(schema)
+        if "anyOf" in schema:
+            return self._valid(schema["anyOf"][0], filled)
+        if "enum" in schema or "const" in schema:
+            return schema.get("const", schema.get("enum", [None])[0])
+        if schema.get("type") == "object":
+            wanted = set(schema.get("required", ())) | (set(filled) & set(schema.get("properties", ())))
+            return {
+                name: filled.get(name, PINNED.get(name, self._valid(schema["properties"][name], {})))
+                for name in sorted(wanted)
+            }
+        if schema.get("type") == "array":
+            return [self._valid(schema["items"], {}) for _ in range(schema.get("minItems", 0))]
+        return {"string": f"a name {next(NUMBERS)}", "integer": 1, "number": 1, "boolean": True}[schema["type"]]
+
+
+def _is_uuid(schema: Mapping[str, Any]) -> bool:
+    return any(one.get("format") == "uuid" for one in (schema, *schema.get("anyOf", ())))
+
+
+def operations(app: FastAPI) -> list[Operation]:
+    """Every operation of the API, deleting ones last."""
+    openapi = app.openapi()
+    found = [
+        Operation(method.upper(), path, spec, openapi["components"]["schemas"])
+        for path, methods in openapi["paths"].items()
+        for method, spec in methods.items()
+    ]
+    return sorted(found, key=lambda one: one.method == "DELETE")

@@ -1,0 +1,174 @@
+"""Every route, asked by everybody for everybody else's objects: not there, and nothing changed."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+import asyncpg
+import httpx
+
+from app.people.scopes import ALL_SCOPES, ROLE_SCOPES
+from app.people.tables import StaffRole
+from app.runtime import Runtime
+from tests.conftest import Client
+from tests.isolation.operations import OBJECTS, Operation
+from tests.isolation.worlds import World, fingerprint_sql
+from tests.make import Make, Person
+
+PERSONAL = ("conversation", "turn")
+MEANT_FOR_STAFF = ("document", "answer")
+
+
+@dataclass(frozen=True)
+class Role:
+    """Somebody who asks. `home` is the world whose objects they may come near to."""
+
+    name: str
+    home: str
+    who: Person | str | None
+    reads_staff_knowledge: bool = False
+    reads_conversations: bool = False
+
+
+async def build_roles(make: Make, worlds: dict[str, World], runtime: Runtime) -> list[Role]:
+    staff = [
+        Role(
+            f"staff: {role}", "home", await make.staff(role=role), reads_staff_knowledge=True,
+            reads_conversations=role in (StaffRole.MANAGER, StaffRole.FRONT_DESK),
+        )
+        # One of each set of scopes: three roles may do the same.
+        for role in {ROLE_SCOPES[role]: role for role in StaffRole}.values()
+    ]  # fmt: skip
+    return [
+        Role("nobody", "home", None),
+        Role("nobody: revoked key", "home", await make.api_key(*ALL_SCOPES, revoked_at=runtime.clock())),
+        Role("resident", "home", worlds["home"].resident),
+        Role("resident: not verified", "home", await make.resident(verified=False)),
+        *staff,
+        Role("key: every scope", "home", await make.api_key(*ALL_SCOPES), reads_staff_knowledge=True),
+        Role("key: one scope", "home", await make.api_key("me:read")),
+        Role("manager of a sibling community", "sibling", worlds["sibling"].manager, True, True),
+        Role("manager of another company", "company", worlds["company"].manager, True, True),
+        Role("resident of a sibling community", "sibling", worlds["sibling"].resident),
+    ]
+
+
+def may_see(role: Role, operation: Operation, name: str, world: str) -> bool:
+    """Whether the object is no foreign one for this role: at home, staff see more than residents."""
+    if world != "neighbour":
+        return False
+    kind = OBJECTS[name]
+    if role.home != "home" or kind not in PERSONAL + MEANT_FOR_STAFF:
+        return role.home == "home"
+    if kind in MEANT_FOR_STAFF:
+        return role.reads_staff_knowledge
+    return role.reads_conversations and not operation.writes
+
+
+async def test_every_parameter_that_names_an_object_is_in_the_table(api: list[Operation]):
+    named = {name for operation in api for name in operation.names}
+    assert named <= set(OBJECTS), "say in OBJECTS what these name, and make one in worlds.py"
+    assert set(OBJECTS) <= named, "OBJECTS names what no route takes any more"
+
+
+async def test_the_requests_are_valid_and_find_what_is_ones_own(client: Client, api: list[Operation], worlds: Any):
+    """Otherwise the refusals below would prove nothing."""
+    home: World = worlds["home"]
+    for operation in api:
+        if not operation.secured or not operation.names:
+            continue
+        personal = {OBJECTS[name] for name in operation.names} & set(PERSONAL)
+        who = home.resident if personal and "cid" not in operation.names else home.manager
+        answer = await client.request(**operation.request(home.ids()), as_=who)
+        assert answer.status_code < 300 or answer.status_code == 409, (str(operation), answer.status_code, answer.text)
+
+
+def seen(answer: httpx.Response) -> tuple[int, Any]:
+    """What a caller can tell an answer by."""
+    body = answer.json() if answer.content else None
+    if isinstance(body, dict) and "request_id" in body:
+        body = {name: value for name, value in body.items() if name != "request_id"}
+    return answer.status_code, body
+
+
+class Matrix:
+    """Asks, judges and counts."""
+
+    def __init__(self, client: Client, worlds: dict[str, World]) -> None:
+        self.client = client
+        self.worlds = worlds
+        self.asked: set[tuple[str, str, str, str]] = set()
+        self.calls = 0
+        self.statuses: Counter[int] = Counter()
+        self.wrong: list[str] = []
+
+    async def ask(self, operation: Operation, role: Role, ids: dict[str, str]) -> tuple[int, Any]:
+        self.calls += 1
+        return seen(await self.client.request(**operation.request(ids), as_=role.who))
+
+    def judge(self, operation: Operation, role: Role, name: str, world: str, found: Any, expected: Any) -> None:
+        self.asked.add((str(operation), role.name, name, world))
+        self.statuses[found[0]] += 1
+        if found != expected:
+            self.wrong.append(f"{operation} by {role.name}: {name} of {world}: {found}, not {expected}")
+
+    async def try_operation(self, operation: Operation, role: Role) -> None:
+        own = self.worlds[role.home].ids()
+        for name in operation.names:
+            nowhere = await self.ask(operation, role, own | {name: str(uuid4())})
+            if name not in operation.filters:
+                # 403 only for who may not use the route at all, whatever object it is asked for.
+                assert nowhere[0] == 404 or nowhere[1]["code"] == "scope_missing", (str(operation), role.name, nowhere)
+            for world in self.worlds:
+                if world == role.home or may_see(role, operation, name, world):
+                    continue
+                ids = self.worlds[world].ids()
+                # Everything of another community, or one foreign thing among one's own.
+                found = await self.ask(operation, role, ids if name == "cid" else own | {name: ids[name]})
+                self.judge(operation, role, name, world, found, nowhere)
+
+    async def try_nobody(self, operation: Operation, role: Role) -> None:
+        for world in self.worlds:
+            status, body = await self.ask(operation, role, self.worlds[world].ids())
+            self.judge(operation, role, "everything", world, (status, body["code"]), (401, "token_invalid"))
+
+
+async def test_no_route_gives_or_changes_what_belongs_to_others(
+    client: Client, make: Make, runtime: Runtime, api: list[Operation], worlds: dict[str, World],
+    owner: asyncpg.Connection, record_property: Callable[[str, object], None],
+):  # fmt: skip
+    roles = await build_roles(make, worlds, runtime)
+    matrix = Matrix(client, worlds)
+    tenants = [world.place.tenant for world in worlds.values()]
+    everything = (
+        await fingerprint_sql(owner), [one.community_id for one in tenants], [one.organisation_id for one in tenants]
+    )  # fmt: skip
+    before = await owner.fetch(*everything)
+    asked = [operation for operation in api if operation.secured and operation.names]
+    for operation in asked:
+        for role in roles:
+            await (matrix.try_nobody if role.name.startswith("nobody") else matrix.try_operation)(operation, role)
+        assert await owner.fetch(*everything) == before, f"{operation} changed what it refused"
+    assert not matrix.wrong, "\n".join(matrix.wrong)
+    record_property(
+        "report",
+        f"isolation: {len(asked)} routes x {len(roles)} roles x foreign objects = {len(matrix.asked)} combinations, "
+        f"{matrix.calls} calls, 0 given, 0 changed; {dict(sorted(matrix.statuses.items()))}",
+    )
+
+
+async def test_nobody_gets_in_anywhere(client: Client, api: list[Operation], worlds: dict[str, World]):
+    open_to_all = [str(operation) for operation in api if not operation.secured]
+    for operation in api:
+        if operation.secured:
+            answer = await client.request(**operation.request(worlds["home"].ids()))
+            assert (answer.status_code, answer.json()["code"]) == (401, "token_invalid"), str(operation)
+    assert sorted(open_to_all) == sorted(
+        [
+            "GET /healthz", "GET /readyz", "GET /api/v1/auth/oidc/start", "GET /api/v1/auth/oidc/callback",
+            "POST /api/v1/auth/sign-in", "POST /api/v1/auth/refresh", "POST /api/v1/auth/switch",
+            "POST /api/v1/auth/sign-out",
+        ]
+    )  # fmt: skip

@@ -1,0 +1,112 @@
+"""Communities with one object of every kind, and a fingerprint of all their rows."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID, uuid4
+
+import asyncpg
+from sqlalchemy import insert
+
+from app.chat.tables import Conversation
+from app.people.callers import CallerKind
+from tests.conftest import Client
+from tests.isolation.operations import OBJECTS
+from tests.make import Make, Person, Place
+
+RULES = "# 规定\n\n装修时间为工作日8:00至12:00。狗不得进入电梯。"
+
+
+@dataclass(frozen=True)
+class World:
+    """A community, people in it, and ids: one object of every kind."""
+
+    place: Place
+    manager: Person
+    resident: Person
+    objects: dict[str, str]
+
+    def ids(self, **others: str) -> dict[str, str]:
+        """By the name a route gives them; `others` take the place of some."""
+        return {name: self.objects[kind] for name, kind in OBJECTS.items()} | others
+
+
+async def build_world(client: Client, make: Make, place: Place) -> World:
+    manager, resident = await make.staff(place=place), await make.resident(place=place)
+
+    async def post(path: str, body: dict[str, Any], who: Person = manager) -> dict[str, Any]:
+        answer = await client.post(f"{place.url}/{path}" if path[0] != "/" else path, json=body, as_=who)
+        assert answer.status_code in (200, 201, 202), answer.text
+        return dict(answer.json())
+
+    household = await client.get(f"{place.url}/households/{resident.household_id}", as_=manager)
+    turn = await post("/api/v1/me/turns", {"text": "装修几点开始"}, resident)
+    await post(f"/api/v1/turns/{turn['id']}/stop", {}, resident)
+    objects = {
+        "community": str(place.id),
+        "space": (await post("spaces", {"kind": "phase", "name": "1"}))["id"],
+        "room": household.json()["room_id"],
+        "household": str(resident.household_id),
+        "resident": str(resident.id),
+        "staff": str(manager.id),
+        "key": (await post("api-keys", {"name": "door", "scopes": ["me:read"]}))["id"],
+        "document": str(await make.document("装修规定", RULES, place=place)),
+        "answer": (await post("answers", {"questions": ["前台几点上班"], "answer_zh": "八点半。"}))["id"],
+        "conversation": turn["conversation_id"],
+        "turn": turn["id"],
+    }
+    return World(place, manager, resident, objects)
+
+
+async def build_neighbour(client: Client, make: Make, home: World) -> World:
+    """The same community, but what there is belongs to another resident or is meant for staff."""
+    other = await make.resident(place=home.place)
+    turn = (await client.post("/api/v1/me/turns", json={"text": "我的水费是多少"}, as_=other)).json()
+    await client.post(f"/api/v1/turns/{turn['id']}/stop", as_=other)
+    body = {"questions": ["钥匙柜密码是什么"], "answer_zh": "只告诉员工。", "audience": "staff"}
+    answer = await client.post(f"{home.place.url}/answers", json=body, as_=home.manager)
+    objects = home.objects | {
+        "document": str(await make.document("员工手册", RULES, place=home.place, audience="staff")),
+        "answer": answer.json()["id"],
+        "conversation": turn["conversation_id"],
+        "turn": turn["id"],
+    }
+    return World(home.place, home.manager, other, objects)
+
+
+async def open_conversation(make: Make, world: World, kind: CallerKind, caller_id: UUID) -> str:
+    """A conversation of whoever is named."""
+    conversation_id = uuid4()
+    async with make._runtime.transaction(world.place.tenant) as session:
+        await session.execute(
+            insert(Conversation).values(
+                id=conversation_id, community_id=world.place.id, caller_kind=kind, caller_id=caller_id, title="",
+                created_at=make._runtime.clock(),
+            )
+        )  # fmt: skip
+    return str(conversation_id)
+
+
+TABLES = """
+    SELECT c.oid::regclass::text AS name, array_agg(a.attname::text) AS columns
+    FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+    WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relnamespace = 'public'::regnamespace
+    GROUP BY c.oid
+    HAVING bool_or(a.attname IN ('community_id', 'organisation_id')) OR c.relname = 'organisations'
+    ORDER BY 1
+"""
+
+
+async def fingerprint_sql(owner: asyncpg.Connection) -> str:
+    """A statement that tells all rows of the communities $1 and companies $2 by one hash a table."""
+
+    def rows(name: str, columns: Collection[str]) -> str:
+        if name == "organisations":
+            where = "id = ANY($2::uuid[])"
+        elif "organisation_id" in columns:
+            where = "organisation_id = ANY($2::uuid[])"
+        else:
+            where = "community_id = ANY($1::uuid[])"
+        return f"SELECT '{name}', count(*), md5(string_agg(md5(t::text), '' ORDER BY md5(t::text))) FROM {name} t WHERE {where}"
+
+    return " UNION ALL ".join([rows(table["name"], table["columns"]) for table in await owner.fetch(TABLES)])
