@@ -187,9 +187,14 @@ local function expected_ms(lane, jobs, virtual)
   -- The pause that lasts now counts as well, so that a standstill shows.
   local passed = pace.at > 0 and math.max(0, now - pace.at) or 0
   local slower = pace.ms > 0 and (pace.ms + passed) / pace.ms * pace.starts / (pace.starts + 1) or 1
-  local by_count = jobs * pace.ms / pace.starts
-  local by_tag = virtual and pace.virtual > 0 and virtual * pace.ms / pace.virtual or by_count
-  return math.ceil(math.max(by_count, by_tag) * math.max(1, slower))
+  local wait = jobs * pace.ms / pace.starts
+  if virtual and pace.virtual > 0 then
+    -- Others' jobs that are yet to come will go before one that waits behind many of its own community: the further
+    -- back by virtual time, the more of them. Half of what they would be if all went on as of late fits best.
+    local by_tag = virtual * pace.ms / pace.virtual
+    wait = wait + math.max(0, by_tag - wait) * virtual / (virtual + 5) / 2
+  end
+  return math.ceil(wait * math.max(1, slower))
 end
 """
 
