@@ -321,7 +321,10 @@ ALERTS: tuple[Alert, ...] = (
         _share("errors", "requests", limit=0.01),
         Text("Requests fail on our side", "服务端错误"),
         Text("More than one in a hundred got a 500 or 503.", "超过百分之一的请求返回 500 或 503。"),
-        Text("Search var/logs/web.log for request_failed and store_unavailable.", "在 var/logs/web.log 搜索 request_failed 和 store_unavailable。"),
+        Text(
+            "Search var/logs/web.log for request_failed (a fault: its traceback) and store_unavailable (QueuePool in it: too many at once, start one more web process).",
+            "在 var/logs/web.log 搜索 request_failed（程序错误，见堆栈）和 store_unavailable（含 QueuePool 表示并发过高，请增加 web 进程）。",
+        ),
     ),
     Alert(
         "LinliFollowersCut", Severity.INFO, 10, "sum(rate(linli_feed_followers_cut_total[10m])) * 60 > 1",

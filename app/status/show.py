@@ -46,13 +46,13 @@ def _title(house: House, words: Words) -> RenderableType:
         mood = f"[bold green]{words('full')}[/]"
     else:
         mood = f"[bold yellow]{words('degraded')}[/]"
-    stores = "  ".join(
+    stores = "   ".join(
         f"{words(name)} [green]{words('ok')}[/]"
         if found == "ok"
         else f"{words(name)} [red]{words('down_part')}[/] [dim]({escape(found.removeprefix('down: '))})[/]"
         for name, found in house.parts.items()
     )
-    return Text.from_markup(f"[bold]Linli 邻里[/]  {house.at:%Y-%m-%d %H:%M:%S} UTC  {mood}  {stores}")
+    return Text.from_markup(f"[bold]Linli 邻里[/]  {house.at:%Y-%m-%d %H:%M:%S} UTC  {mood}\n{stores}")
 
 
 def _heading(text: str) -> RenderableType:
@@ -96,14 +96,17 @@ def _queue(house: House, words: Words) -> Iterable[RenderableType]:
         for crowd in house.crowds:
             share = min(1.0, crowd.waiting / waiting)
             bar = "█" * max(1, round(share * BAR_CHARS))
-            crowds.add_row(escape(crowd.name or str(crowd.community_id)), str(crowd.waiting), f"{bar} {share:4.0%}")
+            crowds.add_row(
+                escape(crowd.name or str(crowd.community_id)), str(crowd.waiting), f"{share:4.0%} {bar:<{BAR_CHARS}}"
+            )
         yield _heading(words("communities"))
         yield crowds
 
 
 def _engines(house: House, words: Words) -> Iterable[RenderableType]:
     if not house.engine_wanted:
-        yield Text(words("not_wanted"))
+        # Only the processes know which engine they were given.
+        yield Text(words("not_wanted" if house.processes else "unknown"))
     elif not house.engines:
         yield Text(words("not_seen"), style="yellow")
     else:
@@ -114,6 +117,8 @@ def _engines(house: House, words: Words) -> Iterable[RenderableType]:
             load = [f"{_number(engine.running)} / {_number(engine.waiting)}"] if loads else []
             table.add_row(escape(engine.name), _state(engine, words), f"{engine.in_flight} / {engine.slots}", *load)
         yield table
+    if not house.processes:
+        return
     firsts, share = house.first_token_seconds, house.cache_hit_share
     middle, late = quantile(firsts, 0.5), quantile(firsts, 0.95)
     yield _figures([

@@ -244,6 +244,16 @@ async def test_200_followers_share_one_connection(feed: Feed, redis: Redis):
     assert int(subscriber["sub"]) == 1
 
 
+async def test_a_follower_that_left_while_it_joined_is_not_shown_for_ever(feed: Feed):
+    joining = asyncio.create_task(anext(feed.follow(uuid4())))
+    await asyncio.sleep(0)
+    assert feed.followers == 1
+    joining.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await joining
+    assert feed.followers == 0
+
+
 @pytest.mark.parametrize("durable", [True, False], ids=["kept its data", "lost its data"])
 async def test_redis_killed_and_started_again_while_followed(settings_with: Callable[..., Settings], durable: bool):
     with running_valkey(durable=durable) as valkey:
