@@ -13,7 +13,7 @@ COUNT = awk -v all=$$(grep -c '==' $<) -v end="$$(test -t 2 && echo '\r' || echo
 	'/^ *(Collecting|Processing) /{n++; if (end=="\r" || n%20==0) printf "  %d of %d packages%s", n, all, end; fflush()} END {printf "\n"}'
 
 .DEFAULT_GOAL := help
-.PHONY: help up test check quality bench faults lock clean
+.PHONY: help up test check quality bench faults soak lock clean
 
 help: ## Show these lines
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | awk -F '\t' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -40,6 +40,10 @@ bench: $(VENV)/run.stamp ## Side-by-side benchmarks, each printing ratios
 
 faults: $(VENV)/test.stamp ## Break every part many times under load (ARGS='"worker killed" --injections 50 --seed 1')
 	$(VENV)/bin/python -m tests.faults $(ARGS)
+	LINLI_MACHINE_EXAMPLES=20 LINLI_MACHINE_STEPS=30 $(VENV)/bin/pytest tests/faults/test_machine.py
+
+soak: $(VENV)/test.stamp ## Load and faults for an hour (MINUTES=60): memory, files and connections stay flat
+	$(VENV)/bin/python -m tests.faults.soak --minutes $(or $(MINUTES),60) $(ARGS)
 
 lock: $(VENV)/test.stamp ## Write the lock files anew, within pyproject.toml's bounds (ARGS=--upgrade for newer ones)
 	$(VENV)/bin/python -m tests.tidy.locks write $(ARGS)

@@ -186,6 +186,16 @@ class Resident:
             self.next_web()
         return response.status_code, min(2.0, float(response.headers.get("Retry-After", BACK_OFF_SECONDS)))
 
+    async def stop(self, asked: Asked) -> None:
+        """Asks for the answer to end; what comes of it is in its events."""
+        url = f"{self._url()}/api/v1/turns/{asked.turn_id}/stop"
+        try:
+            response = await self._client.post(url, headers=self.headers(), timeout=httpx.Timeout(REQUEST_SECONDS))
+            self._look_for_canaries(asked, response.text)
+        except httpx.HTTPError as error:
+            self._told.statuses[f"stop {type(error).__name__}"] += 1
+            self.next_web()
+
     async def follow(self, asked: Asked, *, drop_chance: float = 0, events_max: int | None = None) -> None:
         """Follows the events to the end, coming back after each break, on the next web process after an error.
 
