@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sqlalchemy import ARRAY, Uuid, cast, literal, select, text, union_all
+from sqlalchemy import ARRAY, Uuid, cast, event, literal, select, text, union_all
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import db, embedded, migrate
@@ -237,33 +237,58 @@ async def neighbours(home: House, *, others: int) -> bool:
     """Recall of the index against exact search and their speeds, alone and among other communities."""
     asked = await prepared(home)
     print(f"\nNearest {NEIGHBOURS} of {await count(home)} passages by meaning, index against exact")
+    print(f"the planner's choice here: {await choice(home, asked[0])}")
     before = await recall(home, asked)
     alone = await pairs.compare(
-        {"exact": lambda: near_all(home, asked, exact=True), "index": lambda: near_all(home, asked, exact=False)}
+        {"exact": lambda: near_all(home, asked, exact=True), "as planned": lambda: near_all(home, asked, exact=False)}
     )
     pairs.table(alone, unit="searches/s")
     met = pairs.goal("P15 recall@10 against exact", before, at_least=0.99)
-    met &= pairs.goal("P15 speed against exact", alone["index"], at_least=1.25)
+    # Where the planner reads everything there is nothing to gain, and nothing is lost either.
+    met &= pairs.goal("P15 speed against exact", alone["as planned"], at_least=1.25)
     print(f"adding {others} other communities of 1000 passages")
-    first = await timed(home, asked)
+    first = await against_nothing(home, asked)
     async with AsyncExitStack() as stack:
         await add_communities(home, stack, others)
-        after, second = await recall(home, asked), await timed(home, asked)
+        after, second = await recall(home, asked), await against_nothing(home, asked)
     met &= pairs.goal("P15 recall among other communities / alone", ratio_of(after, before), at_least=0.95)
-    # Not interleaved: the communities cannot be taken away again between two rounds.
-    return met & pairs.goal("P15 speed among other communities / alone", pairs.ratio_of(second, first), at_least=0.95)
+    speed_kept = Ratio(second.median / first.median, second.low / first.high, second.high / first.low, 0.0)
+    return met & pairs.goal("P15 speed among other communities / alone", speed_kept, at_least=0.95)
+
+
+async def choice(home: House, question: Question) -> str:
+    """Whether the planner takes the index for this community."""
+    seen: list[tuple[str, Any]] = []
+
+    def see(_: Any, __: Any, statement: str, parameters: Any, *rest: object) -> None:
+        seen.append((statement, parameters))
+
+    async with home.runtime.transaction(home.scratch.tenant) as session:
+        connection = await session.connection()
+        event.listen(connection.sync_connection, "before_cursor_execute", see)
+        await near_rows(home, session, question)
+        statement, parameters = seen[0]
+        plan = [row[0] for row in await connection.exec_driver_sql(f"EXPLAIN {statement}", parameters)]
+    return "index" if any("Index Scan using near_" in line for line in plan) else "exact"
 
 
 def ratio_of(one: Ratio, other: Ratio) -> Ratio:
     return pairs.exactly(one.median / other.median)
 
 
-async def timed(home: House, asked: Sequence[Question]) -> list[float]:
-    rates = []
-    for _ in range(7):
-        started = time.perf_counter()
-        rates.append(await near_all(home, asked, exact=False) / (time.perf_counter() - started))
-    return rates
+async def against_nothing(home: House, asked: Sequence[Question]) -> Ratio:
+    """Searches against empty transactions: the communities cannot be taken away again between two rounds, so each of
+    the two states is measured against the same floor.
+    """
+
+    async def nothing() -> float:
+        for _ in asked:
+            async with home.runtime.transaction(home.scratch.tenant) as session:
+                await session.execute(text("SELECT 1"))
+        return float(len(asked))
+
+    sides = {"nothing": nothing, "as planned": lambda: near_all(home, asked, exact=False)}
+    return (await pairs.compare(sides))["as planned"]
 
 
 async def recall(home: House, asked: Sequence[Question]) -> Ratio:

@@ -4,10 +4,7 @@
 """
 
 import asyncio
-import statistics
 import tempfile
-import time
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from uuid import uuid4
 
@@ -17,13 +14,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engin
 from app import db, embedded, migrate
 from app.db import Tenant
 from app.settings import Settings
+from bench import pairs
+from bench.pairs import Side
 
 READS = 300
 ROUNDS = 9
+FLOOR, OURS = "plain, asyncpg", "tenant with BEGIN, asyncpg (ours)"
 READ = text("SELECT id, name FROM accounts WHERE id = :id")
 NAIVE = text("SELECT set_config('app.organisation_id', :id, true)")
-
-Side = Callable[[], Awaitable[None]]
 
 
 async def main() -> None:
@@ -50,23 +48,28 @@ async def main() -> None:
             "psycopg without fence": create_async_engine(psycopg_url(superuser)),
         }
 
-        async def with_begin() -> None:
-            async with sessions() as session:
-                session.info["tenant"] = tenant
-                async with session.begin():
-                    assert (await session.execute(READ, {"id": account})).one()
+        async def with_begin() -> float:
+            for _ in range(READS):
+                async with sessions() as session:
+                    session.info["tenant"] = tenant
+                    async with session.begin():
+                        assert (await session.execute(READ, {"id": account})).one()
+            return float(READS)
 
         def reading(name: str, *, naive: bool) -> Side:
             return lambda: read(engines[name], account, organisation if naive else None)
 
         sides: dict[str, Side] = {
-            "plain, asyncpg": reading("asyncpg without fence", naive=False),
+            FLOOR: reading("asyncpg without fence", naive=False),
             "plain, psycopg": reading("psycopg without fence", naive=False),
-            "tenant with BEGIN, asyncpg (ours)": with_begin,
+            OURS: with_begin,
             "tenant by statement, asyncpg": reading("asyncpg", naive=True),
             "tenant by statement, psycopg": reading("psycopg", naive=True),
         }
-        await compare(sides)
+        pairs.conditions()
+        ratios = await pairs.compare(sides, pairs=ROUNDS, floor=FLOOR)
+        pairs.table(ratios, unit="reads/s")
+        pairs.goal("P17 fenced read against plain", ratios[OURS], at_least=1 / 1.15)
         await asyncio.gather(ours.dispose(), *(engine.dispose() for engine in engines.values()))
 
 
@@ -74,28 +77,13 @@ def psycopg_url(url: str) -> str:
     return url.replace("postgresql://", "postgresql+psycopg://")
 
 
-async def read(engine: AsyncEngine, account: object, organisation: object | None) -> None:
-    async with AsyncSession(engine) as session, session.begin():
-        if organisation is not None:
-            await session.execute(NAIVE, {"id": str(organisation)})
-        assert (await session.execute(READ, {"id": account})).one()
-
-
-async def compare(sides: dict[str, Side]) -> None:
-    """Rounds of all sides, forwards and backwards in turn; the median of each round's ratio to the first side."""
-    rates: dict[str, list[float]] = {name: [] for name in sides}
-    for number in range(ROUNDS):
-        order = list(sides) if number % 2 == 0 else list(reversed(sides))
-        for name in order:
-            started = time.perf_counter()
-            for _ in range(READS):
-                await sides[name]()
-            rates[name].append(READS / (time.perf_counter() - started))
-    floor = next(iter(sides))
-    for name, values in rates.items():
-        ratios = sorted(value / base for value, base in zip(values, rates[floor], strict=True))
-        low, middle, high = ratios[1], statistics.median(ratios), ratios[-2]
-        print(f"{name:36} {statistics.median(values):7.0f} reads/s   {middle:.2f} of plain  [{low:.2f}, {high:.2f}]")
+async def read(engine: AsyncEngine, account: object, organisation: object | None) -> float:
+    for _ in range(READS):
+        async with AsyncSession(engine) as session, session.begin():
+            if organisation is not None:
+                await session.execute(NAIVE, {"id": str(organisation)})
+            assert (await session.execute(READ, {"id": account})).one()
+    return float(READS)
 
 
 if __name__ == "__main__":

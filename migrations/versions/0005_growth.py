@@ -10,7 +10,7 @@ branch_labels = None
 depends_on = None
 
 # A token that thousands of passages hold is not counted to the end: the passages are looked at in the order they lie in,
-# and the share of the table that the first thousand take up says about how many there are. Below that it is exact.
+# and the share of the table that the first 300 take up says about how many there are. Below that it is exact.
 FREQUENCIES = """
 CREATE OR REPLACE FUNCTION wording_frequencies(spoken varchar, quoted text[])
     RETURNS TABLE (place integer, passages integer)
@@ -20,13 +20,13 @@ CREATE OR REPLACE FUNCTION wording_frequencies(spoken varchar, quoted text[])
                      pg_relation_size(to_regclass('passages_' || replace(
                          current_setting('app.community_id', true), '-', '')))
                      / current_setting('block_size')::integer AS pages)
-          SELECT term.place::integer, CASE WHEN first.held < 1000 THEN first.held ELSE greatest(
+          SELECT term.place::integer, CASE WHEN first.held < 300 THEN first.held ELSE greatest(
                      first.held, first.held * (SELECT pages FROM whole) / (first.page + 1)) END::integer
           FROM unnest(quoted) WITH ORDINALITY term(quoted, place), LATERAL (
               SELECT count(*) AS held, coalesce((max(row.ctid)::text::point)[0], 0)::bigint AS page FROM (
                   SELECT p.ctid FROM passages p
                   WHERE p.community_id = (SELECT community FROM whole)
-                    AND p.language = spoken AND p.words @@ term.quoted::tsquery LIMIT 1000) row) first $$"""
+                    AND p.language = spoken AND p.words @@ term.quoted::tsquery LIMIT 300) row) first $$"""
 
 # Besides what it proposes, the scores of passages that their meaning proposed. How often a passage holds a token is read
 # from `ts_rank` of that token alone, which is .1 * (1 + 1/4 + ... + 1/n^2) / (pi^2 / 6) for n times: taking the vectors

@@ -16,7 +16,7 @@ async def medium_town(open_parts, services):
     database = urlsplit(services.database_url).path
     superuser = await passages.connect(services.database_superuser_url.rsplit("/", 1)[0] + database)
     try:
-        yield await town.build(open_parts, superuser, size=10)
+        yield await town.build(open_parts, superuser, size=3)
     finally:
         await superuser.close()
 
