@@ -94,7 +94,7 @@ class Pace:
       - 20 times the time per token lately seen, while answers run;
       - twice the time its unread prompts should take at the slowest pace lately seen (before any was read: at the
         pace of the test token, which no prompt exceeds);
-      - twice the longest silence from which it lately came back by itself.
+      - twice the longest silence from which it lately came back by itself with no prompt of ours to read.
     It is never longer than the limit of one answer (`engine_first_token_seconds`, once all run
     `engine_between_tokens_seconds`), and is that limit while there is no pace to go by; for a test alone before any
     token was seen it is `engine_canary_wait_seconds`.
@@ -127,8 +127,8 @@ class Pace:
     def sign(self, now: float | None = None) -> None:
         """The engine gave a sign of life."""
         now = self.now() if now is None else now
-        if now - self.sign_at > self._settings.engine_stall_seconds_min / LOOKS:
-            # Rare, so that a token costs no walk over all that is owed.
+        # Rare, so that a token costs no walk over all that is owed. What unread prompts of ours explain is no news.
+        if now - self.sign_at > self._settings.engine_stall_seconds_min / LOOKS and not self._awaits_reading():
             self._longest = _slowest(self._longest, self.silence_seconds(now), now)
         self.sign_at = now
 
@@ -163,7 +163,7 @@ class Pace:
     def patience_seconds(self) -> float:
         """How long the present silence may last; see the rule above."""
         settings, now = self._settings, self.now()
-        unread = self._unread_chars() if any(owed.chars and not owed.is_running for owed in self.owed) else 0
+        unread = self._unread_chars() if self._awaits_reading() else 0
         running = any(owed.is_running for owed in self.owed)
         limit = settings.engine_first_token_seconds if unread else settings.engine_between_tokens_seconds
         patience = max(settings.engine_stall_seconds_min, LEARNED_TIMES * _faded(self._longest, now))
@@ -182,6 +182,9 @@ class Pace:
         if not (unread or running or self._heard):
             return settings.engine_canary_wait_seconds
         return min(patience, limit)
+
+    def _awaits_reading(self) -> bool:
+        return any(owed.chars and not owed.is_running for owed in self.owed)
 
     def _unread_chars(self) -> int:
         return min(STEP_CHARS_MAX, sum(max(PROMPT_CHARS_MIN, o.chars) for o in self.owed if not o.is_running))

@@ -146,7 +146,8 @@ class VllmEngine:
             ):
                 # Others get their tokens: it is slow for this one, and sending nobody would help nobody.
                 raise
-            self._breaker.failed(str(error))
+            # Silence to the limit of an answer, for everybody, is as sure a sign as the watch's own.
+            self._breaker.failed(str(error), certain=isinstance(error, EngineSilent))
             self._watch.forget()
             raise
         finally:

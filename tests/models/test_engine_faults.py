@@ -98,6 +98,15 @@ async def test_an_engine_that_stops_mid_answer_is_found_long_before_the_limits_o
     assert "hangs" in seen.detail
 
 
+async def test_an_engine_that_is_silent_to_the_limit_of_an_answer_is_not_called_ready(server, connect):
+    engine = connect(server.url, engine_stall_seconds_min=5, engine_between_tokens_seconds=0.5, breaker_open_seconds=60)
+    await engine.state()
+    server.stage.fault = "stall"
+    with pytest.raises(EngineFailed, match="next token"):
+        await read_into([], engine)
+    assert (await engine.state()).state is State.FAILING
+
+
 async def test_all_who_wait_at_a_hung_engine_are_told_at_once(server, connect):
     engine = connect(server.url, engine_stall_seconds_min=0.5)
     await engine.complete(ask())

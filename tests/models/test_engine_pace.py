@@ -108,6 +108,13 @@ def test_a_silence_that_ended_well_is_remembered_and_by_and_by_forgotten(pace, c
     assert pace.patience_seconds() == STALL
 
 
+def test_a_silence_that_our_own_prompt_explains_does_not_make_the_running_ones_wait(pace, clock):
+    answer(pace, clock, first=27, pause=0.5)
+    running = pace.owe(PROMPT)
+    running.token()
+    assert pace.patience_seconds() == pytest.approx(10)
+
+
 def test_another_engine_at_the_same_address_starts_anew(pace, clock):
     answer(pace, clock, first=0.1, pause=0.02)
     pace.forget()
