@@ -1,7 +1,7 @@
 """Everything a request or a job works with, opened the same way by web, worker, commands and tests."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,6 +12,8 @@ import structlog
 from asyncpg.exceptions import PostgresError
 from fastapi import Depends, Request
 from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.connection import Connection
+from redis.exceptions import ConnectionError as RedisGone
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
@@ -98,10 +100,21 @@ async def _meet_database(database: AsyncEngine) -> None:
         log.warning("database_not_met", error=type(error).__name__)
 
 
+class RedisConnection(Connection):
+    """Says that Redis is away also where uvloop raises RuntimeError: on a socket that closed since it was last used."""
+
+    async def send_packed_command(self, command: bytes | str | Iterable[bytes], check_health: bool = True) -> None:
+        try:
+            await super().send_packed_command(command, check_health)
+        except RuntimeError as error:
+            raise RedisGone(str(error)) from error
+
+
 def open_redis(settings: Settings) -> Redis:
     """A pool that lets a crowd wait for a connection instead of failing it."""
     pool = BlockingConnectionPool.from_url(
         settings.redis_url,
+        connection_class=RedisConnection,
         max_connections=settings.redis_pool_connections,
         timeout=5,
         socket_connect_timeout=2,

@@ -14,6 +14,7 @@ from limits.errors import StorageError
 from redis.asyncio import ConnectionPool
 
 from app.errors import RateLimited
+from app.runtime import RedisConnection
 
 log = structlog.get_logger(__name__)
 
@@ -50,7 +51,10 @@ class RateLimits:
     def __init__(self, redis_url: str) -> None:
         # A pool of our own, since the storage has no way to close the one it would make.
         self._pool = ConnectionPool.from_url(
-            redis_url, socket_connect_timeout=ANSWER_SECONDS, socket_timeout=ANSWER_SECONDS
+            redis_url,
+            connection_class=RedisConnection,
+            socket_connect_timeout=ANSWER_SECONDS,
+            socket_timeout=ANSWER_SECONDS,
         )
         options: dict[str, Any] = {"connection_pool": self._pool}
         storage = RedisStorage(f"async+{redis_url}", implementation="redispy", wrap_exceptions=True, **options)
