@@ -81,7 +81,7 @@ async def test_a_newcomer_is_not_repaid_for_the_time_it_was_silent(queue: Queue)
 
 async def test_weights_and_costs_set_the_shares(queue_with: Callable[..., Queue]):
     big, small = uuid4(), uuid4()
-    queue = queue_with(community_weights={str(big): 3.0})
+    queue = queue_with(community_weights={str(big): 3.0}, lease_seconds=60)
     for _ in range(60):
         await queue.send(a_job(big))
         await queue.send(a_job(small))

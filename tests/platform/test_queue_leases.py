@@ -3,13 +3,10 @@
 import asyncio
 import time
 from collections.abc import Callable
-from uuid import UUID
 
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from redis.asyncio import Redis
 
-from app.queue import Cancelled, Job, Lane, Lease, Queue
+from app.queue import Lane, Queue
 from tests.platform.test_queue import a_job, take_now, take_one
 
 
@@ -171,82 +168,3 @@ async def test_the_dead_set_is_bounded(queue_with: Callable[..., Queue]):
         await queue.fail(await take_one(queue), reason="no")
         await asyncio.sleep(0.002)
     assert [dead.job for dead in await queue.dead()] == jobs[:1:-1]
-
-
-class Model:
-    """What a patient clerk with a notebook would expect of the queue, without fairness and times."""
-
-    def __init__(self) -> None:
-        self.waiting: list[Job] = []
-        self.leased: dict[UUID, Lease] = {}
-
-    def runnable(self) -> set[UUID]:
-        busy = {lease.job.group for lease in self.leased.values()}
-        seen: set[str | None] = set()
-        rows = set()
-        for job in self.waiting:
-            if job.group is None or (job.group not in busy and job.group not in seen):
-                rows.add(job.row_id)
-            seen.add(job.group)
-        return rows
-
-
-STEPS = st.lists(
-    st.tuples(
-        st.sampled_from(["send", "send", "take", "take", "finish", "retry", "cancel", "renew"]), st.integers(0, 11)
-    ),
-    max_size=60,
-)
-
-
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(steps=STEPS)
-async def test_any_sequence_keeps_every_job_exactly_once(queue_with: Callable[..., Queue], redis: Redis, steps):
-    """12 jobs in 3 conversations and 3 without: none lost, none doubled, no conversation twice at once."""
-    await redis.flushall()
-    queue, model = queue_with(lease_seconds=60.0), Model()
-    jobs = [
-        Job("j", UUID(int=i), UUID(int=i % 2), lane=list(Lane)[i % 3], group=None if i % 4 == 3 else f"g{i % 4}")
-        for i in range(12)
-    ]
-    for step, i in steps:
-        job, lease = jobs[i], model.leased.get(jobs[i].row_id)
-        if step == "send":
-            if lease is None and job not in model.waiting:
-                model.waiting.append(job)
-            await queue.send(job)
-        elif step == "take":
-            taken = await take_now(queue, 1 + i % 3)
-            assert len(taken) == min(1 + i % 3, len(model.runnable()))
-            for new in taken:
-                assert new.job.row_id in model.runnable()
-                model.waiting.remove(new.job)
-                model.leased[new.job.row_id] = new
-        elif step == "cancel":
-            expected = Cancelled.WAITING_REMOVED if job in model.waiting else Cancelled.UNKNOWN
-            expected = Cancelled.RUNNING_FLAGGED if lease else expected
-            assert await queue.cancel(job.name, job.row_id) is expected
-            if job in model.waiting:
-                model.waiting.remove(job)
-        elif lease is not None:
-            if step == "finish":
-                assert await queue.finish(model.leased.pop(job.row_id))
-            elif step == "retry":
-                assert await queue.retry(model.leased.pop(job.row_id), delay_seconds=0)
-                model.waiting.insert(0, job)
-            else:
-                assert await queue.renew([lease]) == []
-        stats = await queue.stats()
-        assert (stats.waiting, stats.leased) == (len(model.waiting), len(model.leased))
-    await drain(queue, model)
-
-
-async def drain(queue: Queue, model: Model) -> None:
-    while model.waiting or model.leased:
-        for lease in model.leased.values():
-            assert await queue.finish(lease)
-        model.leased.clear()
-        for lease in await take_now(queue, 20):
-            model.waiting.remove(lease.job)
-            model.leased[lease.job.row_id] = lease
-    assert [key async for key in queue._redis.scan_iter("*job:*")] == []
