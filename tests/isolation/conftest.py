@@ -1,12 +1,16 @@
 """Three communities (two of one company) with one object of every kind, and everybody who might ask for them."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from typing import Any
 
 import asyncpg
 import pytest
 
 from app.settings import Settings
+from models.engine import State
+from models.scripted_engine import ScriptedEngine
 from tests.conftest import Client
 from tests.isolation.operations import Operation, operations
 from tests.isolation.worlds import World, build_neighbour, build_world
@@ -37,3 +41,20 @@ async def worlds(client: Client, make: Make) -> dict[str, World]:
         "sibling": await build_world(client, make, sibling),
         "company": await build_world(client, make, await make.place()),
     }
+
+
+@pytest.fixture
+async def working(engine: ScriptedEngine, run_jobs: Callable[[], Any]) -> AsyncIterator[None]:
+    """A worker that answers with quotes, so that nobody waits for ever."""
+    engine.stand(State.OFF, "no model here")
+
+    async def work() -> None:
+        while True:
+            await run_jobs()
+            await asyncio.sleep(0.02)
+
+    worker = asyncio.create_task(work())
+    yield
+    worker.cancel()
+    with suppress(asyncio.CancelledError):
+        await worker
