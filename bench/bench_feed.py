@@ -151,6 +151,7 @@ async def storm(runtime: Runtime, built: House, turns: list[UUID], followers: li
     await asyncio.sleep(0.5)
     wrong = sum(one.ids != expected for one, expected in zip(back, missed, strict=True))
     row(f"reconnect storm of {len(turns)}: all have what they missed, seconds", f"{took:.2f}")
+    row("   told to come back later (503), in all", str(sum(one.refusals for one in back)))
     row("   CPU ms of web for each that comes back", f"{(built.cpu_seconds('web') - cpu) / len(turns) * 1000:.2f}")
     row("   followers with an event lost, doubled or out of order", str(wrong), "0", wrong == 0)
     drop(back)

@@ -1,6 +1,7 @@
 """Many clients that follow event streams, with as little work per event as Python allows."""
 
 import asyncio
+import random
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -8,6 +9,7 @@ from typing import cast
 from urllib.parse import urlsplit
 
 EVENT_ID = re.compile(rb"^id: (\S+)\r?$", re.MULTILINE)
+RETRY_AFTER = re.compile(rb"retry-after: (\d+)", re.IGNORECASE)
 OPEN_AT_ONCE = 64
 
 
@@ -19,6 +21,8 @@ class Follower(asyncio.Protocol):
         self.on_ids: Callable[[list[bytes]], object] | None = None
         self.opened = asyncio.get_running_loop().create_future()
         self.refused = b""
+        self.refusals = 0
+        """How often it was told to come back later before it got in."""
         self._request = request
         self._rest = b""
 
@@ -51,13 +55,21 @@ async def follow(
 
     async def open_one(path: str, lines: str) -> Follower:
         request = f"GET {path} HTTP/1.1\r\nhost: bench\r\n{lines}\r\n".encode()
-        async with gate:
-            _, one = await loop.create_connection(lambda: Follower(request), parts.hostname or "", parts.port or 80)
-            async with asyncio.timeout(120):
-                await one.opened
-        if one.refused:
-            raise ConnectionError(one.refused[:400])
-        return one
+        refusals = 0
+        while True:
+            async with gate:
+                _, one = await loop.create_connection(lambda: Follower(request), parts.hostname or "", parts.port or 80)
+                async with asyncio.timeout(120):
+                    await one.opened
+            if not one.refused:
+                one.refusals = refusals
+                return one
+            if not one.refused.startswith(b"HTTP/1.1 503"):
+                raise ConnectionError(one.refused[:400])
+            # Full for now: come back when it says, a little apart from the others.
+            refusals += 1
+            one.transport.abort()
+            await asyncio.sleep(float(RETRY_AFTER.search(one.refused)[1]) * random.uniform(1, 1.5))  # type: ignore[index]
 
     return list(await asyncio.gather(*(open_one(*both) for both in zip(paths, headers, strict=True))))
 

@@ -4,7 +4,9 @@ The client keeps the history and sends it along. Answers carry their sources as 
 clients that know no citations; `linli` in the body has them as data.
 """
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -14,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from app.chat import conversations, relay
 from app.chat.tables import Turn
 from app.errors import Invalid, Unavailable
-from app.feed import IDLE
+from app.feed import IDLE, Event
 from app.feed_followers import to_json
 from app.people.callers import Caller, require
 from app.people.doors import DoorRoute
@@ -92,10 +94,12 @@ async def post_chat_completion(
     async with runtime.transaction(caller.tenant) as session:
         turn = await conversations.start_turn(session, runtime, caller, text=last.text, history=history)
         await relay.tell_accepted(runtime, turn)
-    events = relay.events_of(runtime, caller, turn.id, after=None)
+    # A client that reads nothing blocks its socket: only ending its task frees what it holds.
+    me = asyncio.current_task()
+    events = relay.events_of(runtime, caller, turn.id, after=None, on_cut=me.cancel if me else None)
     if body.stream:
         with_usage = body.stream_options is not None and body.stream_options.include_usage
-        return relay.EventStream(_chunks(turn, events, with_usage=with_usage))
+        return relay.EventStream(_chunks(_head(turn, "chat.completion.chunk"), events, with_usage=with_usage))
     async for event in events:
         if event.name == "done":
             return JSONResponse(_whole(turn, event.data))
@@ -118,10 +122,10 @@ def _whole(turn: Turn, done: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-async def _chunks(turn: Turn, events: AsyncIterator[Any], *, with_usage: bool) -> AsyncIterator[bytes]:
+async def _chunks(
+    head: dict[str, Any], events: AsyncGenerator[Event, None], *, with_usage: bool
+) -> AsyncGenerator[bytes, None]:
     """Chunks in OpenAI's form. A text already sent cannot be taken back: a replacement follows after a blank line."""
-
-    head = _head(turn, "chat.completion.chunk")
 
     def chunk(delta: dict[str, Any], finish: str | None = None, **extra: Any) -> bytes:
         choices = [{"index": 0, "delta": delta, "finish_reason": finish}]
@@ -129,29 +133,30 @@ async def _chunks(turn: Turn, events: AsyncIterator[Any], *, with_usage: bool) -
 
     yield chunk({"role": "assistant", "content": ""})
     sent_chars = 0
-    async for event in events:
-        text = ""
-        if event.name == "token":
-            # After a restart the words come again from the start; what was sent is not sent twice.
-            text = event.data["text"][max(0, sent_chars - event.data["at"]) :]
-        elif event.name == "replaced":
-            text = "\n\n" + event.data["text"]
-        elif event.name == IDLE:
-            yield b": waiting\n\n"
-        elif event.name == "failed":
-            yield _sse(
-                {"error": {"message": AnswerFailed().message_en, "type": "server_error", "code": "answer_failed"}}
-            )
-            return
-        elif event.name == "done":
-            rest = sources_text(event.data) if sent_chars else event.data["answer"] + sources_text(event.data)
-            yield chunk({"content": rest}) if rest else b""
-            yield chunk({}, "stop", linli=_extra(event.data))
-            if with_usage:
-                yield _sse({**head, "choices": [], "usage": _usage(event.data)})
-        if text:
-            sent_chars += len(text)
-            yield chunk({"content": text})
+    async with aclosing(events):
+        async for event in events:
+            text = ""
+            if event.name == "token":
+                # After a restart the words come again from the start; what was sent is not sent twice.
+                text = event.data["text"][max(0, sent_chars - event.data["at"]) :]
+            elif event.name == "replaced":
+                text = "\n\n" + event.data["text"]
+            elif event.name == IDLE:
+                yield b": waiting\n\n"
+            elif event.name == "failed":
+                yield _sse(
+                    {"error": {"message": AnswerFailed().message_en, "type": "server_error", "code": "answer_failed"}}
+                )
+                return
+            elif event.name == "done":
+                rest = sources_text(event.data) if sent_chars else event.data["answer"] + sources_text(event.data)
+                yield chunk({"content": rest}) if rest else b""
+                yield chunk({}, "stop", linli=_extra(event.data))
+                if with_usage:
+                    yield _sse({**head, "choices": [], "usage": _usage(event.data)})
+            if text:
+                sent_chars += len(text)
+                yield chunk({"content": text})
     yield b"data: [DONE]\n\n"
 
 

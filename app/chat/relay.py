@@ -18,6 +18,7 @@ from app.chat.tables import FINAL, Turn, TurnStatus
 from app.db import is_away
 from app.feed import IDLE, Event, FeedGone, FollowerTooSlow
 from app.people.callers import Caller
+from app.rest.middleware import LATER
 from app.runtime import Runtime
 
 log = structlog.get_logger(__name__)
@@ -28,21 +29,26 @@ LOST_FEED_POLL_SECONDS = 1.0
 class EventStream(StreamingResponse):
     """Frames as they come, until the last one or until the client leaves.
 
-    Thousands are open at once, so they run in the request's own task; the framework's streams start two more.
+    Thousands are open at once: they run when the handler's layers have ended, and in the request's own task, where the
+    framework's streams start two more.
     """
 
-    def __init__(self, frames: AsyncIterator[bytes]) -> None:
+    def __init__(self, frames: AsyncGenerator[bytes, None]) -> None:
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         super().__init__(frames, media_type="text/event-stream", headers=headers)
+        self._frames = frames
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope[LATER].append(self._run)
+
+    async def _run(self, receive: Receive, send: Send) -> None:
         """A stream that is cut, because its client left or reads nothing, just ends."""
         me = asyncio.current_task()
         assert me is not None
         leaving = asyncio.create_task(self.listen_for_disconnect(receive))
         leaving.add_done_callback(lambda left: None if left.cancelled() else me.cancel())
         try:
-            async with aclosing(self.body_iterator):  # type: ignore[type-var]
+            async with aclosing(self._frames):
                 await self.stream_response(send)
         except asyncio.CancelledError:
             me.uncancel()
@@ -100,7 +106,7 @@ def last_event(turn: Turn) -> Event:
 
 async def server_sent_events(
     runtime: Runtime, caller: Caller, turn_id: UUID, *, after: str | None
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     """The same on the wire, with the place in the queue while the turn waits and comments while all is quiet."""
     started = after is not None
     if not started:
@@ -110,15 +116,16 @@ async def server_sent_events(
         # A client that reads nothing blocks its socket: only ending its task frees what it holds.
         me = asyncio.current_task()
         events = events_of(runtime, caller, turn_id, after=after, on_cut=me.cancel if me else None)
-        async for event in events:
-            if event.name != IDLE:
-                started = started or event.name != "accepted"
-                yield event.frame
-                continue
-            yield b": waiting\n\n"
-            if not started:
-                async for frame in _position(runtime, turn_id):
-                    yield frame
+        async with aclosing(events):
+            async for event in events:
+                if event.name != IDLE:
+                    started = started or event.name != "accepted"
+                    yield event.frame
+                    continue
+                yield b": waiting\n\n"
+                if not started:
+                    async for frame in _position(runtime, turn_id):
+                        yield frame
     except FollowerTooSlow:
         log.info("follower_too_slow", turn_id=str(turn_id))
 

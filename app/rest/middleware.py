@@ -20,6 +20,9 @@ SECONDS = Histogram(
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )  # fmt: skip
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+LATER = "linli.later"
+"""Key of the scope: streams to run once the handler and all around it have ended, and what they held is free. Of the
+memory of an open stream most was theirs."""
 QUIET_PATHS = ("/healthz", "/readyz", "/metrics")
 
 
@@ -33,8 +36,7 @@ class RequestContext:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = dict(scope["headers"])
-        given = headers.get(b"x-request-id", b"").decode("latin-1")
+        given = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
         request_id = given if REQUEST_ID.fullmatch(given) else uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
         structlog.contextvars.clear_contextvars()
@@ -59,8 +61,13 @@ class RequestContext:
             elif not answered["refused"]:
                 await send_with_id(message)
 
+        later = scope[LATER] = []
         try:
             await self._app(scope, receive, send_problems)
+            for stream in later:
+                for name in [name for name in scope if name.startswith("fastapi")]:
+                    del scope[name]  # the framework's stacks, closed by now
+                await stream(receive, send_with_id)
         finally:
             self._record(scope, answered)
 

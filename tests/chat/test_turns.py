@@ -348,3 +348,14 @@ async def test_a_turn_whose_job_died_fails_and_says_so(runtime, client, resident
     assert (await finished(client, resident, turn))["status"] == "failed"
     events = await read_all(client, turn["events_url"], as_=resident)
     assert events[-1].name == "failed"
+
+
+async def test_a_resident_who_closes_the_page_is_followed_no_more(client, resident, runtime):
+    turn = await ask(client, resident, "临时停车怎么收费？")
+    async with client.stream("GET", turn["events_url"], as_=resident) as response:
+        assert response.status_code == 200
+        await anext(response.aiter_bytes())
+        assert runtime.feed.followers == 1
+    async with asyncio.timeout(10):
+        while runtime.feed.followers:
+            await asyncio.sleep(0.02)
