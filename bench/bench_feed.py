@@ -1,7 +1,8 @@
 """Many who follow answers at once on one web process: memory, delay, and all of them coming back at the same moment.
 
 `linli web` over real Postgres and Valkey; this process publishes as a worker does and is all the clients too. The peer
-is a FastAPI StreamingResponse with a queue per client, in a process of its own, measured in the same run.
+is a FastAPI StreamingResponse with a queue per client, in a process of its own, measured in the same run. Idle ones
+are woken every 30 s here, not every 5: each look reads the stream and the row, which is no part of what is measured.
 
 Run: .venv/bin/python -m bench.bench_feed [--followers 2000] [--quick] [--profile FOLDER]
 """

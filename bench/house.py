@@ -121,6 +121,8 @@ async def house(
             "web_port": port,
             "requests_per_minute_max": NO_LIMIT,
             "turns_per_minute_max": NO_LIMIT,
+            # On a busy machine a crowd is to wait for the database, not to be turned away.
+            "database_statement_seconds": 60,
             **changes,
         }
         settings = Settings(_env_file=None, **{**values, "secret_key": SecretStr(SECRET)})  # type: ignore[arg-type]

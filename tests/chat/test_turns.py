@@ -357,5 +357,5 @@ async def test_a_resident_who_closes_the_page_is_followed_no_more(client, reside
         await anext(response.aiter_bytes())
         assert runtime.feed.followers == 1
     async with asyncio.timeout(10):
-        while runtime.feed.followers:
+        while runtime.feed.followers:  # noqa: ASYNC110 (nobody is told)
             await asyncio.sleep(0.02)
