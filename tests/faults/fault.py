@@ -97,6 +97,7 @@ async def inject_once(fault: Fault, crowd: Crowd, *, seed: int, lead_seconds: fl
     crowd.told = Told()
     scene = Scene(crowd.stack, crowd, random.Random(seed))
     crowd.chance.seed(seed)
+    generated = crowd.stack.engine.stage.tokens
     crowd.start(fault.residents)
     await asyncio.sleep(scene.chance.uniform(0.3, 1.0) * lead_seconds)
     try:
@@ -116,6 +117,8 @@ async def inject_once(fault: Fault, crowd: Crowd, *, seed: int, lead_seconds: fl
         await crowd.stack.heal()
     ends = [asked.ended_at for asked in (*before, probe) if asked.ended_at]
     verdict = await check(crowd.stack, crowd.asked)
+    kept = sum((asked.end or {}).get("usage", {}).get("completion_tokens", 0) for asked in crowd.asked)
+    scene.record("tokens in vain", crowd.stack.engine.stage.tokens - generated - kept)
     return _judge(fault, scene, verdict, recovery=max(0.0, max(ends) - at), seed=seed)
 
 
