@@ -168,7 +168,7 @@ async def engine(folder: Path, model: str) -> float:
 
 
 async def _first_token(client: httpx.AsyncClient, url: str) -> bool:
-    with suppress(httpx.TransportError):
+    with suppress(httpx.TransportError, KeyError, ValueError):
         served = (await client.get(f"{url}/models")).json()["data"][0]["id"]
         body = {"model": served, "messages": [{"role": "user", "content": QUESTION}], "stream": True, "max_tokens": 16}
         async with client.stream("POST", f"{url}/chat/completions", json=body) as answer:
