@@ -19,7 +19,7 @@ from bench import pairs, queue_growth, queue_overload
 from bench.pairs import Ratio
 from bench.queue_contest import contestant, own, peer
 
-PAIRS = 9
+PAIRS = 7
 TUNED_SECONDS = 0.001
 PARTS = ("contest", "durable", "growth", "flood", "overload", "calibration")
 OVERLOAD = {
@@ -32,8 +32,8 @@ OVERLOAD = {
 async def contest(url: str, valkey_pid: int) -> None:
     """P4 and P5: round trips and jobs a second. CPU includes Valkey's."""
     plans: list[dict[str, Any]] = [
-        {**own(url, "bare"), "trips": 150, "jobs": 2_000},
-        {**own(url, "ours"), "trips": 150, "jobs": 2_000},
+        {**own(url, "bare"), "trips": 150, "jobs": 1_500},
+        {**own(url, "ours"), "trips": 150, "jobs": 1_500},
         {**peer(url, "taskiq", poll_seconds=TUNED_SECONDS), "trips": 15, "jobs": 150},
         {**peer(url, "arq", poll_seconds=TUNED_SECONDS), "trips": 15, "jobs": 150},
         # As they come their polling sets the time, and a few are enough.

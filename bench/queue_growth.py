@@ -20,11 +20,11 @@ from app.settings import Settings
 from bench import pairs
 from bench.pairs import Sample
 
-CYCLES = 200
+CYCLES = 150
 BURST = 128
 COMMUNITIES = 100
 IN_FLIGHT = 32
-ACCEPTS = 300
+ACCEPTS = 200
 
 
 def shard(redis: Redis, waiting: int) -> Queue:

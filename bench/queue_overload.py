@@ -61,7 +61,7 @@ def flooded(seconds: float) -> list[Arrival]:
 
 
 async def calibration(redis: Redis) -> None:
-    seconds = 900.0
+    seconds = 600.0
     scenarios: dict[str, Callable[[], Awaitable[list[Served]]]] = {
         "steady, 0.95 of capacity": lambda: simulate(redis, mixed(0.95, seconds, seed=1)),
         "1.3 times capacity, room for 60": lambda: simulate(redis, mixed(1.3, seconds, seed=2), queue_waiting_max=60),
@@ -124,7 +124,7 @@ async def overload(redis: Redis) -> None:
 
 async def lanes(redis: Redis) -> None:
     """People who watch hardly notice twice the load behind them; and those behind them do not starve."""
-    ratios, seconds = [], 400.0
+    ratios, seconds = [], 300.0
     for seed in range(7):
         idle = await simulate(redis, mixed(0.2, seconds, seed=seed))
         behind = mixed(1.8, seconds, seed=50 + seed, lane=Lane.BATCH)
