@@ -35,6 +35,7 @@ from tests.make import Make, Person
 for name in JOB_MODULES:
     importlib.import_module(name)
 
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """What tests counted (`record_property("report", …)`), also from other processes."""
     for passed in terminalreporter.getreports("passed"):

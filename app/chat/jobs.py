@@ -27,7 +27,13 @@ async def sweep_open_turns(runtime: Runtime) -> None:
             text("SELECT * FROM open_turns(:before, :rows)"), {"before": before, "rows": SWEEP_ROWS_MAX}
         )
         found = rows.all()
-    dead = {job.job.row_id: job.reason for job in await runtime.queue.dead() if job.job.name == ANSWER_TURN}
+    if not found:
+        return
+    dead = {
+        job.job.row_id: job.reason
+        for job in await runtime.queue.dead(limit=runtime.settings.dead_jobs_max)
+        if job.job.name == ANSWER_TURN
+    }
     for row in found:
         if row.turn_id in dead:
             await turns.give_up(runtime, row.turn_id, row.community_id, reason=dead[row.turn_id])
