@@ -1,7 +1,13 @@
 """All faults, by name."""
 
-from tests.faults import process_faults, store_faults
+from tests.faults import client_faults, clock_faults, engine_faults, process_faults, store_faults
 from tests.faults.fault import Fault
 
-TABLES = (process_faults.FAULTS, store_faults.FAULTS)
+TABLES = (
+    process_faults.FAULTS,
+    store_faults.FAULTS,
+    engine_faults.FAULTS,
+    client_faults.FAULTS,
+    clock_faults.FAULTS,
+)
 FAULTS: dict[str, Fault] = {fault.name: fault for table in TABLES for fault in table}
