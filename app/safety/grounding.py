@@ -188,6 +188,9 @@ class GroundedStream:
         start = self._segment_start(clean)
         facts = find_facts(clean[start:])
         held = start + streaming.unfinished_start(clean[start:], facts)
+        # A model that has lost its way writes blanks without end: none is shown before a word follows.
+        while held > self._shown and clean[held - 1].isspace():
+            held -= 1
         return self._release(clean, start, held, facts)
 
     def finish(self) -> str:

@@ -37,10 +37,10 @@ def shifted(seconds: int) -> Callable[[Scene], Awaitable[None]]:
         web = stack.web(LD_PRELOAD=library, CLOCK_SHIFT_SECONDS=str(seconds))
         worker = stack.worker(LD_PRELOAD=library, CLOCK_SHIFT_SECONDS=str(-seconds))
         scene.notes["strangers"] = [web, worker]
+        await asyncio.gather(web.start(), worker.start())
         # Nobody else works meanwhile: what is asked is answered by the worker whose clock is off.
         for other in stack.workers[:-1]:
             other.freeze()
-        await asyncio.gather(web.start(), worker.start())
         await _check_tokens(scene, stack.web_urls[-1])
         asked = await scene.crowd.resident().ask(log=scene.crowd.asked, deadline_seconds=40)
         if asked.end is None:

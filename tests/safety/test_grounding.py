@@ -219,3 +219,10 @@ def test_a_document_read_aloud_is_grounded_in_itself(document):
     assert check_grounded(text, [text]) == []
     shown, _ = stream([text[at : at + 7] for at in range(0, len(text), 7)], [text])
     assert "".join(shown) == strip_links(text)
+
+
+def test_blank_lines_without_end_are_never_on_the_screen():
+    stream = GroundedStream(["请到前台登记。"])
+    assert stream.push("请到前台") == "请到前台"
+    assert [stream.push(" \n") for _ in range(50)] == [""] * 50
+    assert stream.push("登记").strip() == "登记"
