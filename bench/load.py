@@ -43,6 +43,9 @@ async def one_by_one(sides: Sequence[Side], rounds: int, *, stream: bool = True)
     heard: dict[str, list[Heard]] = {side.name: [] for side in sides}
     for number, question in enumerate(questions(rounds)):
         for side in sides if number % 2 == 0 else list(reversed(sides)):
+            if connections[side.name].closed:
+                # A server ends a connection that was quiet for some seconds, as while another side was slow.
+                connections[side.name] = await side.connect()
             heard[side.name].append(await connections[side.name].send(side.request(question, stream=stream)))
             # What follows an answer (its row, the end of its job) is over when the next begins.
             await asyncio.sleep(0.01)

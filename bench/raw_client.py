@@ -39,6 +39,7 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, *, keep_body: bool = False) -> None:
         self.on_tokens: Callable[[int], object] | None = None
+        self.closed = False
         self.last_event = b""
         """What follows the start of this event is not counted: our own `done` holds the whole answer again."""
         self._keep_body = keep_body
@@ -58,6 +59,7 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.closed = True
         if self._done is not None and not self._done.done():
             self._done.set_exception(AnswerBroken("closed in mid-answer"))
 
