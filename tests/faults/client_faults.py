@@ -1,10 +1,12 @@
-"""Clients that vanish without a word, read nothing, or stop an answer."""
+"""Clients that vanish, stall, come back in crowds with ids of all kinds, or stop an answer."""
 
 import asyncio
 import os
 import socket
+from collections import Counter
 from pathlib import Path
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 import httpx
 
@@ -12,6 +14,7 @@ from tests.faults.fault import Fault, Scene
 from tests.faults.proxy import proxied
 from tests.faults.residents import Asked, Resident
 
+CROWD = 200
 SLOW_READERS = 25
 LEAK_SECONDS_MAX = 20.0
 """An answer and the comment after it: then nothing is left to be sent to those who are gone."""
@@ -30,9 +33,80 @@ async def _begin(scene: Scene, *, pace_seconds: float) -> tuple[Resident, Asked]
     return resident, asked
 
 
+def _generations(scene: Scene, asked: Asked) -> int:
+    """How often the engine was asked for the answer to a question."""
+    return sum(
+        asked.question in str(body["messages"][-1]) for body in scene.stack.engine.stage.bodies if body.get("stream")
+    )
+
+
 def _files(scene: Scene) -> int:
     """Open files, connections among them, of all web processes."""
     return sum(len(os.listdir(f"/proc/{web.pid}/fd")) for web in scene.stack.webs)
+
+
+async def reconnect_storm(scene: Scene) -> None:
+    """Hundreds at once: from the start, from where they were, with an id nobody gave out, for somebody else's answer."""
+    resident, asked = await _begin(scene, pace_seconds=0.05)
+    stranger = next(c for c in scene.crowd.town if c is not asked.community).people[0]
+    other = Resident(
+        scene.stack,
+        scene.crowd.client,
+        scene.crowd.town[0],
+        stranger,
+        chance=scene.chance,
+        told=scene.crowd.told,
+        canaries=(),
+    )
+    seen: Counter[str] = Counter()
+    wrong: list[str] = []
+
+    async def come(number: int, client: httpx.AsyncClient) -> None:
+        kind = ("fresh", "stale", "forged", "foreign", "invented")[number % 5]
+        headers = (other if kind == "foreign" else resident).headers()
+        if kind in ("stale", "forged"):
+            headers["Last-Event-ID"] = asked.last_id if kind == "stale" else f"9{scene.chance.randrange(10**11)}-7"
+        turn = uuid4() if kind == "invented" else asked.turn_id
+        url = f"{scene.stack.web_urls[number % len(scene.stack.webs)]}/api/v1/turns/{turn}/events"
+        for _ in range(20):
+            async with client.stream("GET", url, headers=headers) as answer:
+                body = (await answer.aread()).decode()
+            if answer.status_code != 503:
+                break
+            # Shed, since all connections to the database are waited for: said honestly, and come back.
+            scene.record("shed", scene.figures.get("shed", 0) + 1)
+            await asyncio.sleep(float(answer.headers["Retry-After"]) * scene.chance.uniform(0.5, 1))
+        seen[f"{kind} {answer.status_code}"] += 1
+        if (answer.status_code == 404) != (kind in ("foreign", "invented")) or answer.status_code not in (
+            200,
+            404,
+            422,
+        ):
+            wrong.append(f"{kind} was answered with {answer.status_code}: {body[:100]}")
+        if kind in ("fresh", "stale") and "event: done" not in body:
+            wrong.append(f"{kind}: a stream without its end: {body[-200:]}")
+
+    limits = httpx.Limits(max_connections=None)
+    async with httpx.AsyncClient(limits=limits, timeout=60) as client:
+        await asyncio.gather(*(come(number, client) for number in range(CROWD)))
+    scene.broken += wrong[:5]
+    await resident.follow(asked)
+    scene.record("storm", CROWD)
+    scene.record("generations", _generations(scene, asked) - asked.restarts)
+
+
+async def disconnect(scene: Scene) -> None:
+    """The client closes mid-answer and does not come back until all is said. The answer is finished and kept."""
+    resident, asked = await _begin(scene, pace_seconds=0.03)
+    await asyncio.sleep(4)
+    async with scene.crowd.client.stream(
+        "GET", f"{scene.stack.web_urls[0]}/api/v1/turns/{asked.turn_id}", headers=resident.headers()
+    ) as answer:
+        turn = (await answer.aread()).decode()
+    if '"status":"answered"' not in turn.replace(" ", ""):
+        scene.broken.append(f"the answer was not finished without its reader: {turn[:200]}")
+    await resident.follow(asked)
+    scene.record("generations", _generations(scene, asked) - asked.restarts)
 
 
 async def stop(scene: Scene) -> None:
@@ -105,6 +179,11 @@ async def slow_readers(scene: Scene) -> None:
 
 
 FAULTS = (
+    Fault(
+        "reconnect storm", "each gets the rest of the one answer; forged 422, foreign and invented 404; no second generation",
+        reconnect_storm, recovery_seconds_max=60, limits={"generations": 1},
+    ),
+    Fault("client leaves", "the answer is finished and kept", disconnect, recovery_seconds_max=20, limits={"generations": 1}),
     Fault("client stops it", "the engine's slot is free at once", stop, recovery_seconds_max=20, limits={"stopped in s": 3}),
     Fault("half-open clients", "leaked streams 0", half_open, recovery_seconds_max=60, limits={"leaked streams": 0}),
     Fault("slow readers", "bounded memory; the answer is kept", slow_readers, recovery_seconds_max=30),
