@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
 from typing import Any
 
 import asyncpg
@@ -48,13 +47,15 @@ async def working(engine: ScriptedEngine, run_jobs: Callable[[], Any]) -> AsyncI
     """A worker that answers with quotes, so that nobody waits for ever."""
     engine.stand(State.OFF, "no model here")
 
+    done = asyncio.Event()
+
     async def work() -> None:
-        while True:
+        while not done.is_set():
             await run_jobs()
             await asyncio.sleep(0.02)
 
     worker = asyncio.create_task(work())
     yield
-    worker.cancel()
-    with suppress(asyncio.CancelledError):
-        await worker
+    # Not cancelled: what a job does on its way out may swallow that, and the loop would go on for ever.
+    done.set()
+    await worker

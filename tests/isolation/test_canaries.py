@@ -1,6 +1,8 @@
 """Two communities, one full of marked texts: whatever the people of the other ask, no marked text reaches them."""
 
+import asyncio
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,8 +114,9 @@ def _plain(answer: httpx.Response) -> str:
 
 
 async def test_no_marked_text_crosses_by_any_route(
-    client: Client, make: Make, api: list[Operation], told: Marked, working: None
-):
+    client: Client, make: Make, api: list[Operation], told: Marked, working: None,
+    record_property: Callable[[str, object], None],
+):  # fmt: skip
     own = await build_own(client, make)
     listener = Listener(client)
     people: list[Person | str | None] = [
@@ -121,12 +124,13 @@ async def test_no_marked_text_crosses_by_any_route(
     ]  # fmt: skip
     theirs = {name: told.ids[kind] for name, kind in OBJECTS.items()}
     for operation in api:
-        for who in people:
-            await listener.ask(who, **operation.request(theirs))
-            if "cid" in operation.names:
-                await listener.ask(who, **operation.request(theirs | {"cid": str(own.id)}))
+        ids = [theirs, theirs | {"cid": str(own.id)}] if "cid" in operation.names else [theirs]
+        await asyncio.gather(*(listener.ask(who, **operation.request(one)) for who in people for one in ids))
     assert listener.answers > 4 * len(api)
     assert listener.leaks == []
+    record_property(
+        "report", f"canaries: {len(api)} operations x {len(people)} people, {listener.answers} answers, 0 crossed"
+    )
 
 
 async def build_own(client: Client, make: Make) -> Place:
@@ -134,6 +138,36 @@ async def build_own(client: Client, make: Make) -> Place:
     home = await make.home()
     await make.document("手册", "# 规定\n\n电梯里不许带狗。停车每小时三元。")
     return home
+
+
+async def test_no_marked_text_is_found_by_searching_or_asking(client: Client, make: Make, told: Marked, working: None):
+    home = await build_own(client, make)
+    listener = Listener(client)
+    manager, resident = await make.staff(), await make.resident()
+
+    async def ask(who: Person, words: str) -> None:
+        url = f"{home.url}/search"
+        found = await listener.ask(who, method="POST", url=url, json={"question": words, "limit": 50})
+        assert found.status_code == 200, found.text
+        assert told.ids["document"] not in found.text
+        turn = await listener.ask(who, method="POST", url="/api/v1/me/turns", json={"text": words})
+        events = await listener.ask(who, method="GET", url=turn.json()["events_url"])
+        assert "event: done" in events.text, events.text
+        chat = {"messages": [{"role": "user", "content": words}], "stream": True}
+        streamed = await listener.ask(who, method="POST", url="/v1/chat/completions", json=chat)
+        assert "[DONE]" in streamed.text, streamed.text
+
+    # What one says oneself comes back; only the other community's text must not.
+    asked = [word.replace(CANARY, "金丝雀") for word in told.words] + ["电梯里不许带狗", "停车每小时多少钱", "几点开门"]
+    await asyncio.gather(*(ask(who, words) for words in asked for who in (manager, resident)))
+    await listener.ask(manager, method="GET", url=f"{home.url}/residents", params={"filter[name]": "金丝雀"})
+    for who in (manager, resident):
+        listed = await listener.ask(who, method="GET", url="/api/v1/me/conversations")
+        for one in listed.json()["items"]:
+            await listener.ask(who, method="GET", url=f"/api/v1/me/conversations/{one['id']}/turns")
+    read = await listener.ask(manager, method="GET", url=f"{home.url}/conversations")
+    assert len(read.json()["items"]) > 0
+    assert listener.leaks == []
 
 
 async def test_no_marked_text_is_in_what_all_can_read(client: Client, told: Marked, runtime: Runtime):
