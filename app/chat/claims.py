@@ -1,10 +1,10 @@
 """A worker's hold on a turn's row: claim it, write the end of it. Only the newest claim may write."""
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Select, func, literal, select, update
+from sqlalchemy import BigInteger, Integer, Select, Uuid, bindparam, func, select, update
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.orm import aliased
 
@@ -54,8 +54,14 @@ async def claim(runtime: Runtime, lease: Lease) -> Claim | Turn | None:
     """The claim; the turn itself when it is final already; None when a newer claim holds it or it is gone."""
     tenant = await tenant_of_community(runtime, lease.job.community_id)
     async with runtime.transaction(tenant) as session:
-        statement = _claiming(tenant, lease, now=runtime.clock(), turns_max=runtime.settings.history_turns_max)
-        found = (await session.execute(statement)).one_or_none()
+        values = {
+            "claimed_id": lease.job.row_id,
+            "token": lease.token,
+            "rights_in": tenant.community_id,
+            "now": runtime.clock(),
+            "turns_max": runtime.settings.history_turns_max,
+        }
+        found = (await session.execute(_claiming(), values)).one_or_none()
         if found is None:
             turn = await session.get(Turn, lease.job.row_id)
             return turn if turn is not None and turn.status in FINAL else None
@@ -71,20 +77,24 @@ async def claim(runtime: Runtime, lease: Lease) -> Claim | Turn | None:
     )
 
 
-def _claiming(tenant: Tenant, lease: Lease, *, now: datetime, turns_max: int) -> Select[Any]:
-    """One statement that claims the turn and reads all that answering needs."""
+@cache
+def _claiming() -> Select[Any]:
+    """One statement that claims the turn and reads all that answering needs. Built once: that takes longer than to run
+    it.
+    """
+    token = bindparam("token", type_=BigInteger)
     claimed = (
         update(Turn)
         .where(
-            Turn.id == lease.job.row_id,
-            Turn.claim_token < lease.token,
+            Turn.id == bindparam("claimed_id", type_=Uuid),
+            Turn.claim_token < token,
             Turn.status.in_((TurnStatus.WAITING, TurnStatus.RUNNING)),
         )
         .values(
             status=TurnStatus.RUNNING,
-            claim_token=lease.token,
+            claim_token=token,
             attempts=Turn.attempts + 1,
-            started_at=func.coalesce(Turn.started_at, literal(now, UtcTime())),
+            started_at=func.coalesce(Turn.started_at, bindparam("now", type_=UtcTime())),
         )
         .returning(Turn)
         .cte("claimed")
@@ -98,21 +108,22 @@ def _claiming(tenant: Tenant, lease: Lease, *, now: datetime, turns_max: int) ->
             before.status.in_(FINAL),
         )
         .order_by(before.number.desc())
-        .limit(turns_max)
+        .limit(bindparam("turns_max", type_=Integer))
         .correlate(turn)
         .subquery()
     )
     said = func.jsonb_build_array(last.c.messages, last.c.answer)
     earlier = select(func.jsonb_agg(aggregate_order_by(said, last.c.number))).correlate(turn).scalar_subquery()
-    return (
+    statement: Select[Any] = (
         select(
-            turn, Conversation, Community.name, account_rights(tenant, Conversation.account_id).correlate(Conversation),
+            turn, Conversation, Community.name, account_rights(Conversation.account_id).correlate(Conversation),
             ApiKey, earlier,
         )
         .join(Conversation, Conversation.id == turn.conversation_id)
         .join(Community, Community.id == Conversation.community_id)
         .outerjoin(ApiKey, ApiKey.id == Conversation.caller_id)
     )  # fmt: skip
+    return statement
 
 
 def _asker(tenant: Tenant, conversation: Conversation, rights: Any, key: ApiKey | None) -> Caller | None:

@@ -1,15 +1,31 @@
 """Opening conversations, taking questions in, stopping them: the part of a turn that runs in the web process."""
 
+from functools import cache
 from typing import Any
 from uuid import UUID
 
 import structlog
 from redis.exceptions import RedisError
-from sqlalchemy import CTE, Insert, Select, Update, func, insert, literal, select, union_all, update
+from sqlalchemy import (
+    CTE,
+    BindParameter,
+    Insert,
+    Integer,
+    Select,
+    Text,
+    Update,
+    bindparam,
+    func,
+    insert,
+    literal,
+    select,
+    union_all,
+    update,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
-from sqlalchemy.sql.selectable import ExecutableReturnsRows
+from sqlalchemy.types import TypeEngine
 
 from app.chat.tables import FINAL, Conversation, Turn, TurnStatus
 from app.clock import CLOCK
@@ -76,21 +92,42 @@ def visible_turns(caller: Caller) -> Select[Turn]:
 
 
 async def open_conversation(session: AsyncSession, runtime: Runtime, caller: Caller, *, title: str) -> Conversation:
-    opening = _opening(runtime, caller, title=title, last_number=0).returning(Conversation)
-    return (await session.scalars(opening)).one()
+    values = _asked(runtime, caller, conversation_id=CLOCK.new_id(), title=title)
+    opening = select(_opening(last_number=0).returning(Conversation).cte("opened"))
+    opened: Conversation = (await session.scalars(select(Conversation).from_statement(opening), values)).one()
+    return opened
 
 
-def _opening(runtime: Runtime, caller: Caller, *, title: str, last_number: int) -> Insert:
-    return insert(Conversation).values(
-        id=CLOCK.new_id(),
-        community_id=caller.community_id,
-        caller_kind=caller.kind,
-        caller_id=caller.id,
-        account_id=caller.account_id,
-        title=title,
-        last_number=last_number,
-        created_at=runtime.clock(),
-    )
+def _opening(*, last_number: int) -> Insert:
+    columns = (
+        Conversation.community_id, Conversation.caller_kind, Conversation.caller_id, Conversation.account_id,
+        Conversation.title, Conversation.created_at,
+    )  # fmt: skip
+    values = {column.key: _own(column) for column in columns}
+    conversation_id = _value("conversation_id", Conversation.id.type)
+    return insert(Conversation).values(id=conversation_id, last_number=last_number, **values)
+
+
+def _asked(runtime: Runtime, caller: Caller, **more: Any) -> dict[str, Any]:
+    """Who asks, when and what, by the names in the statements below."""
+    values = {
+        "community_id": caller.community_id,
+        "caller_kind": caller.kind,
+        "caller_id": caller.id,
+        "account_id": caller.account_id,
+        "created_at": runtime.clock(),
+    }
+    return {f"asked_{name}": value for name, value in (values | more).items()}
+
+
+def _value(name: str, type_: TypeEngine[Any]) -> BindParameter[Any]:
+    # A value that bears the name of a column would be written into it, asked for or not.
+    return bindparam(f"asked_{name}", type_=type_)
+
+
+def _own(column: InstrumentedAttribute[Any]) -> BindParameter[Any]:
+    """The value for a column."""
+    return _value(column.key, column.type)
 
 
 async def get_conversation(session: AsyncSession, caller: Caller, conversation_id: UUID) -> Conversation:
@@ -148,23 +185,42 @@ async def start_turn(
     """
     question = check_text(text, chars_max=runtime.settings.turn_text_chars_max)
     full = await _find_full(runtime, caller.community_id)
-    if conversation_id is None:
-        if full:
-            raise full
-        opened = _opening(runtime, caller, title=question[:TITLE_CHARS], last_number=1)
-        added = _added(runtime, caller, _numbered(opened), question, history)
-        rows: ExecutableReturnsRows = select(added)
-    else:
-        own = _numbered(_taking_number(caller, conversation_id))
-        joined = _joined(own, question, chars_max=runtime.settings.turn_text_chars_max)
-        added = _added(runtime, caller, own, question, history, unless=joined)
-        rows = select(joined) if full else union_all(select(joined), select(added))
-    turn: Turn | None = (await session.scalars(select(Turn).from_statement(rows))).one_or_none()
+    if full and conversation_id is None:
+        raise full
+    values = _asked(
+        runtime,
+        caller,
+        id=CLOCK.new_id(),
+        conversation_id=conversation_id or CLOCK.new_id(),
+        title=question[:TITLE_CHARS],
+        question=question,
+        messages=[question],
+        history=history,
+        language=language_of(question),
+        chars_before_max=runtime.settings.turn_text_chars_max - len(question),
+    )
+    statement = _starting() if conversation_id is None else _continuing(full=full is not None)
+    turn: Turn | None = (await session.scalars(statement, values)).one_or_none()
     if turn is None:
         raise full or ConversationNotFound
     if len(turn.messages) == 1:
         send_after_commit(session, job_of(turn.id, turn.community_id, turn.conversation_id))
     return turn
+
+
+@cache
+def _starting() -> Any:
+    """A conversation and its first turn. Built once, as the next: that takes longer than to run it."""
+    return select(Turn).from_statement(select(_added(_numbered(_opening(last_number=1)))))
+
+
+@cache
+def _continuing(*, full: bool) -> Any:
+    """The question joins the turn that still waits or, unless the queue is full, becomes one."""
+    own = _numbered(_taking_number())
+    joined = _joined(own)
+    rows = select(joined) if full else union_all(select(joined), select(_added(own, unless=joined)))
+    return select(Turn).from_statement(rows)
 
 
 async def _find_full(runtime: Runtime, community_id: UUID) -> QueueFull | None:
@@ -178,20 +234,21 @@ async def _find_full(runtime: Runtime, community_id: UUID) -> QueueFull | None:
     return None
 
 
-def _taking_number(caller: Caller, conversation_id: UUID) -> Update:
+def _taking_number() -> Update:
     """Takes the next number of a conversation the caller may write to, and locks it: messages come in one by one.
 
     Staff who may read a resident's conversation do not thereby speak in it.
     """
+    conversation_id = _value("conversation_id", Conversation.id.type)
     # While an older release is still running, its turns have numbers that were not taken here.
     given = select(func.coalesce(func.max(Turn.number), 0)).where(Turn.conversation_id == conversation_id)
     return (
         update(Conversation)
         .where(
             Conversation.id == conversation_id,
-            Conversation.community_id == caller.community_id,
-            Conversation.caller_kind == caller.kind,
-            Conversation.caller_id == caller.id,
+            Conversation.community_id == _own(Conversation.community_id),
+            Conversation.caller_kind == _own(Conversation.caller_kind),
+            Conversation.caller_id == _own(Conversation.caller_id),
         )
         .values(last_number=func.greatest(Conversation.last_number, given.scalar_subquery()) + 1)
     )
@@ -201,7 +258,7 @@ def _numbered(statement: Insert | Update) -> CTE:
     return statement.returning(Conversation.id, Conversation.last_number).cte("own")
 
 
-def _joined(own: CTE, question: str, *, chars_max: int) -> CTE:
+def _joined(own: CTE) -> CTE:
     """The turn that still waits, with the question added to it."""
     chars = func.length(Turn.messages.cast(JSONB).cast(Turn.answer.type))
     return (
@@ -209,29 +266,20 @@ def _joined(own: CTE, question: str, *, chars_max: int) -> CTE:
         .where(
             Turn.conversation_id == select(own.c.id).scalar_subquery(),
             Turn.status == TurnStatus.WAITING,
-            chars + len(question) <= chars_max,
+            chars <= _value("chars_before_max", Integer()),
         )
-        .values(messages=Turn.messages.op("||")(func.to_jsonb(question)))
+        .values(messages=Turn.messages.op("||")(func.to_jsonb(_value("question", Text()))))
         .returning(Turn)
         .cte("joined")
     )
 
 
-def _added(
-    runtime: Runtime, caller: Caller, own: CTE, question: str, history: list[dict[str, str]] | None, *,
-    unless: CTE | None = None,
-) -> CTE:  # fmt: skip
+def _added(own: CTE, *, unless: CTE | None = None) -> CTE:
     """A new waiting turn with the number taken, unless the question has joined another."""
-    values = {
-        Turn.id: CLOCK.new_id(),
-        Turn.community_id: caller.community_id,
-        Turn.messages: [question],
-        Turn.history: history,
-        Turn.language: language_of(question),
-        Turn.created_at: runtime.clock(),
-        **NEW_TURN,
-    }
-    row = select(*(literal(value, column.type) for column, value in values.items()), own.c.id, own.c.last_number)
+    given = (Turn.id, Turn.community_id, Turn.messages, Turn.history, Turn.language, Turn.created_at)
+    values: dict[InstrumentedAttribute[Any], Any] = {column: _own(column) for column in given}
+    values |= {column: literal(value, column.type) for column, value in NEW_TURN.items()}
+    row = select(*values.values(), own.c.id, own.c.last_number)
     if unless is not None:
         row = row.where(~select(unless).exists())
     columns = [column.key for column in (*values, Turn.conversation_id, Turn.number)]

@@ -39,7 +39,8 @@ class Evidence:
 
 async def gather(runtime: Runtime, claimed: Claim, draft: Draft, watch: Stopwatch) -> Evidence:
     """Search for the turn's question as its caller, as of now. What was found goes into the draft's trace."""
-    assert claimed.caller is not None
+    caller = claimed.caller
+    assert caller is not None
     settings, now = runtime.settings, runtime.clock()
     if not settings.retrieval:
         return Evidence(Verdict.ANSWERED, answerable=True, approved=None, quotes=[], sources=[])
@@ -49,15 +50,15 @@ async def gather(runtime: Runtime, claimed: Claim, draft: Draft, watch: Stopwatc
     async with runtime.transaction(claimed.tenant) as session:
         results = await search.search(
             session,
-            claimed.caller,
+            caller,
             question,
             as_of=now,
             limit=settings.passages_per_answer_max,
             candidates=settings.search_candidates,
-            along=answers.nearest(claimed.caller, question, as_of=now),
+            along=lambda: answers.nearest(caller, question, as_of=now),
         )
         if hit := answers.hit_of(question, results.along, settings):
-            await answers.count_hit(session, claimed.caller, hit.answer_id)
+            await answers.count_hit(session, caller, hit.answer_id)
             draft.trace["approved"] = {"answer_id": str(hit.answer_id), "similarity": round(hit.similarity, 3)}
             return Evidence(Verdict.ANSWERED, True, hit, _approved_quote(hit, claimed.turn.language), [])
     watch.mark("searched")

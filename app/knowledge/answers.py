@@ -8,12 +8,12 @@ from uuid import UUID
 
 from pgvector import HalfVector
 from pgvector.sqlalchemy import HALFVEC
-from sqlalchemy import Float, ScalarSelect, Select, cast, delete, func, literal, or_, select, true, update
+from sqlalchemy import Float, ScalarSelect, Select, Text, bindparam, cast, delete, func, or_, select, true, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.errors import Invalid, NotFound
 from app.knowledge import tokens
-from app.knowledge.documents import get_document, in_force
+from app.knowledge.documents import get_document, in_force, own_community
 from app.knowledge.ingest import embedder_key
 from app.knowledge.search import Question
 from app.knowledge.tables import ApprovedAnswer, ApprovedQuestion, Audience, Document
@@ -55,32 +55,37 @@ class Hit:
 
 def visible_to(caller: Caller) -> Select[ApprovedAnswer]:
     """Approved answers of the caller's community that are meant for the caller."""
+    return _meant_for(caller).where(ApprovedAnswer.community_id == caller.community_id)
+
+
+def _meant_for(caller: Caller) -> Select[ApprovedAnswer]:
     meant = true() if caller.reads_staff_knowledge else ApprovedAnswer.audience == Audience.ALL
     if caller.owner and not caller.reads_staff_knowledge:
         meant = or_(meant, ApprovedAnswer.audience == Audience.OWNERS)
-    return select(ApprovedAnswer).where(ApprovedAnswer.community_id == caller.community_id, meant)
+    return select(ApprovedAnswer).where(meant)
 
 
 def nearest(caller: Caller, question: Question, *, as_of: datetime) -> ScalarSelect[Any]:
     """What `hit_of` reads: the approved question nearest to this one, with its answer, as one JSON value.
 
-    An answer whose document is no longer in force is not given.
+    An answer whose document is no longer in force is not given. Its values are named as those of search.py's.
     """
     width = len(question.vector)
     near = cast(ApprovedQuestion.embedding, HALFVEC(width)).op("<#>", return_type=Float)(
-        cast(literal(HalfVector(question.vector), HALFVEC(width)), HALFVEC(width))
+        cast(bindparam("vector", HalfVector(question.vector), HALFVEC(width)), HALFVEC(width))
     )
     value = func.jsonb_build_array(
         ApprovedAnswer.id, ApprovedQuestion.text, -near, ApprovedAnswer.questions, ApprovedAnswer.answer_zh,
         ApprovedAnswer.answer_en, ApprovedAnswer.document_id, Document.title,
     )  # fmt: skip
     return (
-        visible_to(caller)
+        _meant_for(caller)
+        .where(ApprovedAnswer.community_id == own_community(caller))
         .join(ApprovedQuestion, ApprovedQuestion.answer_id == ApprovedAnswer.id)
         .outerjoin(Document, Document.id == ApprovedAnswer.document_id)
         .where(
             ApprovedAnswer.enabled,
-            ApprovedQuestion.embedder == question.embedder,
+            ApprovedQuestion.embedder == bindparam("embedder", question.embedder, Text),
             or_(ApprovedAnswer.document_id.is_(None), in_force(Document, as_of)),
         )
         .with_only_columns(value)

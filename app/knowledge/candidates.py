@@ -1,7 +1,7 @@
 """The passages that meaning and wording propose for a question, with all that scoring needs, in one statement."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -19,14 +19,15 @@ from sqlalchemy import (
     Float,
     Integer,
     ScalarSelect,
+    Select,
     Subquery,
     Text,
     Uuid,
+    bindparam,
     case,
     cast,
     column,
     func,
-    literal,
     literal_column,
     null,
     or_,
@@ -36,7 +37,7 @@ from sqlalchemy.dialects.postgresql import JSONB, TSQUERY
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.knowledge import wording
-from app.knowledge.documents import visible_to
+from app.knowledge.documents import fence_shape, fence_values, own_community, visible_to
 from app.knowledge.language import Language
 from app.knowledge.tables import Document, EmbeddingState, Passage
 from app.people.callers import Caller
@@ -118,26 +119,17 @@ class Candidates:
 
 async def propose(
     session: AsyncSession, caller: Caller, asked: Asked, *, as_of: datetime, limit: int,
-    along: ScalarSelect[Any] | None = None,
+    along: Callable[[], ScalarSelect[Any]] | None = None, along_values: Mapping[str, Any] | None = None,
 ) -> Candidates:  # fmt: skip
-    """Up to `limit` of each language by meaning and, of the question's language, `limit` times three by wording."""
-    words = list(asked.tokens)
-    held = holders(asked.language, words)
-    nearest = {language: near(caller, asked, language, as_of=as_of, limit=limit) for language in Language}
-    # What meaning proposed is scored by its wording too, so that both scores are exact for all.
-    also = select(func.array_agg(nearest[asked.language].c.id)).scalar_subquery()
-    rows = alike(caller, asked, words, held, as_of=as_of, limit=limit * WORDING_ROWS_FACTOR, also=also)
-    row = (
-        await session.execute(
-            select(
-                _states(caller),
-                _list(held.c.word, held.c.passages),
-                *(_passages(caller, own, own.c.shifted) for own in nearest.values()),
-                _passages(caller, rows, rows.c.likely),
-                along if along is not None else null(),
-            )
-        )
-    ).one()
+    """Up to `limit` of each language by meaning and, of the question's language, `limit` times three by wording.
+
+    `along` is asked for a select when a statement is built; its `along_values` are given at every run.
+    """
+    shape = (fence_shape(caller), asked.language, len(asked.vector), limit, along is not None)
+    if shape not in _built:
+        _built[shape] = statement(caller, asked, as_of=as_of, limit=limit, along=along and along())
+    values = fence_values(caller, as_of) | _values(asked) | dict(along_values or {})
+    row = (await session.execute(_built[shape], values)).one()
     states, frequencies, *proposed, along_value = row
     found = Candidates(held=dict(frequencies or []), along=along_value)
     for language, embedder, centre, count, mean in states or []:
@@ -147,6 +139,43 @@ async def propose(
         for passage in passages or []:
             _take(found, *passage)
     return found
+
+
+_built: dict[Hashable, Select[Any]] = {}
+"""By shape of caller and question: to build this statement takes longer than to run it. A test proves that nothing of
+the caller or the question it was built for stays in it but what has a name.
+"""
+
+
+def statement(
+    caller: Caller, asked: Asked, *, as_of: datetime, limit: int, along: ScalarSelect[Any] | None = None
+) -> Select[Any]:
+    """One row: states, passages that hold each token, the nearest of each language, the alike, and what goes along."""
+    held = holders(asked.language, list(asked.tokens))
+    nearest = {language: near(caller, asked, language, as_of=as_of, limit=limit) for language in Language}
+    # What meaning proposed is scored by its wording too, so that both scores are exact for all.
+    also = select(func.array_agg(nearest[asked.language].c.id)).scalar_subquery()
+    words, rows_max = list(asked.tokens), limit * WORDING_ROWS_FACTOR
+    rows = alike(caller, asked, words, held, as_of=as_of, limit=rows_max, also=also)
+    return select(
+        _states(caller),
+        _list(held.c.word, held.c.passages),
+        *(_passages(caller, own, own.c.shifted) for own in nearest.values()),
+        _passages(caller, rows, rows.c.likely),
+        along if along is not None else null(),
+    )
+
+
+def _values(asked: Asked) -> dict[str, Any]:
+    """The question's values by their names in the statement."""
+    words = list(asked.tokens)
+    return {
+        "words": words,
+        "quoted": [wording.quoted(word) for word in words],
+        "vector": HalfVector(asked.vector),
+        "shifted": HalfVector(asked.shifted),
+        **{f"prior_{language}": HalfVector(prior) for language, prior in asked.priors.items()},
+    }
 
 
 async def read(session: AsyncSession, caller: Caller, ids: Collection[UUID], *, as_of: datetime) -> dict[UUID, Page]:
@@ -186,7 +215,7 @@ def _list(*values: Any) -> ScalarSelect[Any]:
 
 
 def _states(caller: Caller) -> ScalarSelect[Any]:
-    ours = EmbeddingState.community_id == caller.community_id
+    ours = EmbeddingState.community_id == own_community(caller)
     centre = cast(EmbeddingState.centre, ARRAY(REAL))
     values = (EmbeddingState.language, EmbeddingState.embedder, centre, EmbeddingState.passages_count)
     rows = func.jsonb_build_array(*values, EmbeddingState.words_mean)
@@ -195,9 +224,9 @@ def _states(caller: Caller) -> ScalarSelect[Any]:
 
 def holders(language: Language, words: Sequence[str]) -> CTE:
     """Of each asked token: how it is written in a query, and how many passages hold it."""
-    quoted = cast([wording.quoted(word) for word in words], ARRAY(Text))
+    quoted = bindparam("quoted", [wording.quoted(word) for word in words], ARRAY(Text))
     written = (
-        func.unnest(cast(words, ARRAY(Text)), quoted)
+        func.unnest(_words(words), quoted)
         .table_valued(column("word", Text), column("quoted", Text), with_ordinality="place", name="written")
         .render_derived()
     )
@@ -215,7 +244,7 @@ def _proposing(caller: Caller, language: Language, held: CTE) -> ColumnElement[A
     """The tokens that propose candidates, as a query: the rarest, and none that most passages hold, unless there is no
     other.
     """
-    ours = (EmbeddingState.community_id == caller.community_id) & (EmbeddingState.language == language)
+    ours = (EmbeddingState.community_id == own_community(caller)) & (EmbeddingState.language == language)
     in_all = select(EmbeddingState.passages_count).where(ours).scalar_subquery()
     rare = held.c.passages <= wording.FREQUENT_SHARE * in_all
     other = held.alias("other")
@@ -237,7 +266,7 @@ def _proposing(caller: Caller, language: Language, held: CTE) -> ColumnElement[A
 
 def near(caller: Caller, asked: Asked, language: Language, *, as_of: datetime, limit: int) -> CTE:
     """The nearest of one language, so that no language crowds out the other."""
-    order = _stored(asked).op("<#>", return_type=Float)(_vector(asked.shifted))
+    order = _stored(asked).op("<#>", return_type=Float)(_vector("shifted", asked.shifted))
     # Written out, not bound: the indexes are partial, and a plan for any value could not use them.
     return (
         visible_to(caller, as_of)
@@ -258,7 +287,7 @@ def alike(
     """
     # The function looks at all passages of the community; the fence decides which of its rows are seen.
     holding = func.wording_candidates(
-        asked.language.value, _proposing(caller, asked.language, held), cast(words, ARRAY(Text)), limit, also
+        asked.language.value, _proposing(caller, asked.language, held), _words(words), limit, also
     ).table_valued(column("passage_id", Uuid), column("lexeme", Text), column("times", Integer))
     passages = (
         select(
@@ -286,16 +315,16 @@ def _measured(caller: Caller, asked: Asked) -> list[Any]:
 
     own = {
         language: select(cast(EmbeddingState.centre, HALFVEC(len(asked.vector))))
-        .where(EmbeddingState.community_id == caller.community_id, EmbeddingState.language == language)
+        .where(EmbeddingState.community_id == own_community(caller), EmbeddingState.language == language)
         .scalar_subquery()
         for language in Language
     }
-    priors = {language: _vector(asked.priors[language]) for language in Language}
+    priors = {language: _vector(f"prior_{language}", asked.priors[language]) for language in Language}
     return [
         Passage.id,
         Passage.language,
-        product(_vector(asked.vector), "cosine"),
-        product(_vector(asked.shifted), "shifted"),
+        product(_vector("vector", asked.vector), "cosine"),
+        product(_vector("shifted", asked.shifted), "shifted"),
         product(case(priors, value=Passage.language), "prior"),
         product(case(own, value=Passage.language), "own"),
         Passage.words_count,
@@ -306,8 +335,12 @@ def _stored(asked: Asked) -> ColumnElement[Any]:
     return cast(Passage.embedding, HALFVEC(len(asked.vector)))
 
 
-def _vector(values: NDArray[np.float32]) -> ColumnElement[Any]:
-    return cast(literal(HalfVector(values), HALFVEC(len(values))), HALFVEC(len(values)))
+def _vector(name: str, values: NDArray[np.float32]) -> ColumnElement[Any]:
+    return cast(bindparam(name, HalfVector(values), HALFVEC(len(values))), HALFVEC(len(values)))
+
+
+def _words(words: Sequence[str]) -> ColumnElement[Any]:
+    return bindparam("words", list(words), ARRAY(Text))
 
 
 def _same_width(asked: Asked) -> ColumnElement[bool]:
@@ -320,7 +353,7 @@ def _passages(caller: Caller, rows: CTE | Subquery, likely: ColumnElement[Any]) 
     page = (
         select(_page())
         .join(Document, Document.id == Passage.document_id)
-        .where(Passage.community_id == caller.community_id, Passage.id == placed.c.id)
+        .where(Passage.community_id == own_community(caller), Passage.id == placed.c.id)
         .correlate(placed)
         .scalar_subquery()
     )

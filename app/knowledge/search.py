@@ -1,6 +1,6 @@
 """The passages that answer a question: near in meaning, alike in wording, visible to the caller, in force."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -92,13 +92,15 @@ def asked_for(question: Question) -> Asked:
 
 async def search(
     session: AsyncSession, caller: Caller, question: Question, *, as_of: datetime, limit: int, candidates: int = 100,
-    along: ScalarSelect[Any] | None = None,
+    along: Callable[[], ScalarSelect[Any]] | None = None,
 ) -> Results:  # fmt: skip
-    """One statement, and rarely a second. `along` is read with it. Raises EmbedderMismatch when the community's
-    vectors are of another embedder.
+    """One statement, and rarely a second; what `along` selects is read with it.
+
+    Raises EmbedderMismatch when the community's vectors are of another embedder.
     """
     asked = asked_for(question)
-    found = await propose(session, caller, asked, as_of=as_of, limit=candidates, along=along)
+    values = {"embedder": question.embedder} if along else {}
+    found = await propose(session, caller, asked, as_of=as_of, limit=candidates, along=along, along_values=values)
     if any(state.embedder != question.embedder for state in found.states.values()) and (
         mismatch := await find_mismatch(session, caller.community_id, question.embedder)
     ):

@@ -5,13 +5,14 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from functools import cache
 from hashlib import sha256
 from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import Depends, Path, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from sqlalchemy import ScalarSelect, func, select, text
+from sqlalchemy import ScalarSelect, Select, Uuid, bindparam, func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.db import Tenant
@@ -132,14 +133,21 @@ async def caller_of(
 
 async def account_caller(session: AsyncSession, tenant: Tenant, account_id: UUID) -> Caller:
     """The caller behind an account, in one statement. Staff rights win over residencies. Raises BadToken."""
-    return caller_of_rights(tenant, account_id, await session.scalar(select(account_rights(tenant, account_id))))
+    values = {"rights_in": tenant.community_id, "rights_of": account_id}
+    return caller_of_rights(tenant, account_id, await session.scalar(_reading_rights(), values))
 
 
-def account_rights(tenant: Tenant, account_id: Any) -> ScalarSelect[Any]:
+@cache
+def _reading_rights() -> Select[Any]:
+    return select(account_rights(bindparam("rights_of", type_=Uuid)))
+
+
+def account_rights(account_id: Any) -> ScalarSelect[Any]:
     """What `caller_of_rights` reads, as one JSON value, so that another statement can bring it along.
 
-    `account_id` is an id or a column of that statement.
+    `account_id` is a column of that statement, which is run with the community as the value `rights_in`.
     """
+    here = StaffRight.community_id == bindparam("rights_in", type_=Uuid)
     return (
         select(
             func.jsonb_agg(
@@ -151,7 +159,7 @@ def account_rights(tenant: Tenant, account_id: Any) -> ScalarSelect[Any]:
         )
         .select_from(Account)
         .outerjoin(Staff, Staff.account_id == Account.id)
-        .outerjoin(StaffRight, (StaffRight.staff_id == Staff.id) & (StaffRight.community_id == tenant.community_id))
+        .outerjoin(StaffRight, (StaffRight.staff_id == Staff.id) & here)
         .outerjoin(Resident, Resident.account_id == Account.id)
         .outerjoin(Residency, Residency.resident_id == Resident.id)
         .where(Account.id == account_id, Account.disabled_at.is_(None))
