@@ -75,6 +75,9 @@ class Settings(BaseSettings):
     engine_between_tokens_seconds: float = Field(30, description="Longest pause between two tokens.")
     engine_total_seconds: float = Field(180, description="Longest time for one answer.")
     engine_attempts_max: int = Field(2, description="Tries of one request; only before its first token came.")
+    engine_refusing_seconds_max: float = Field(
+        20, description="Refusals (503, 429) for so long count as a failure, and quotes stand in."
+    )
     engine_state_seconds: float = Field(2, description="How long a look at the engine's state stays valid.")
     engine_stall_seconds_min: float = Field(
         5, description="Silence of the whole engine that may mean it hangs; longer where it is slow (engine_pace.py)."

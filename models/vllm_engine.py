@@ -5,6 +5,7 @@ token (measured: 265 µs of CPU a token against 58 µs here) and retries where w
 """
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
@@ -15,7 +16,7 @@ import httpx
 from pydantic import SecretStr
 
 from models import structured
-from models.breaker import Breaker
+from models.breaker import Breaker, Position
 from models.engine import Completion, Delta, EngineBusy, EngineFailed, EngineSeen, EngineState, Request, ToolCall, Usage
 from models.engine_pace import Owed
 from models.engine_watch import CanaryLate, Dialect, EngineWatch, WatchSettings, refusal
@@ -23,6 +24,8 @@ from models.sse import DONE, Answer, Events
 
 RETRY_PAUSE_SECONDS = 0.2
 LAST_BYTES_SECONDS = 0.1
+REFUSALS_APART_SECONDS_MAX = 30.0
+"""Refusals further apart than this, beyond the limit on refusing, are two stories; a worker rests for less."""
 RETRY_TEMPERATURE = 0.2
 """A structured answer that broke its form is asked for again with a little chance, or it would come out the same."""
 
@@ -38,6 +41,8 @@ class EngineClientSettings(WatchSettings, Protocol):
     def engine_total_seconds(self) -> float: ...
     @property
     def engine_attempts_max(self) -> int: ...
+    @property
+    def engine_refusing_seconds_max(self) -> float: ...
     @property
     def breaker_failures_max(self) -> int: ...
     @property
@@ -86,6 +91,7 @@ class VllmEngine:
         )
         self.model_name = settings.engine_model
         self._in_flight = 0
+        self._refusing_since = self._refused_at = -math.inf
         self._watch = EngineWatch(
             self._http, self._url, settings, self._breaker, canary=self._canary, in_flight=lambda: self._in_flight
         )
@@ -129,9 +135,11 @@ class VllmEngine:
         try:
             async with aclosing(self._with_retries(request)) as pieces:
                 async for delta in pieces:
+                    self._refused_at = -math.inf
                     yield delta
             self._breaker.succeeded()
-        except EngineBusy:
+        except EngineBusy as busy:
+            self._refused_once_more(busy)
             raise
         except (EngineRefused, structured.BadAnswer):
             # It answered, so it is alive: a half-open breaker may close on that.
@@ -153,6 +161,23 @@ class VllmEngine:
         finally:
             self._in_flight -= 1
             self._breaker.leave()
+
+    def _refused_once_more(self, busy: EngineBusy) -> None:
+        """Raises EngineFailed when the next try would come after `engine_refusing_seconds_max` of nothing but refusals.
+
+        Being put back is for an engine that is full for a moment. Of one that refuses for good nobody would ever hear.
+        """
+        now, limit = time.monotonic(), self._settings.engine_refusing_seconds_max
+        if now - self._refused_at > limit + REFUSALS_APART_SECONDS_MAX:
+            self._refusing_since = now
+        self._refused_at = now
+        if self._breaker.position is not Position.CLOSED:
+            # Nobody waits again for one that is on trial. Its rest does not grow either: the next request tries it.
+            raise EngineFailed(f"The engine still refuses: {busy}") from busy
+        if now - self._refusing_since + busy.retry_after_seconds > limit:
+            detail = f"It has refused all for {now - self._refusing_since:.0f} s: {busy}"
+            self._breaker.failed(detail, certain=True)
+            raise EngineFailed(detail) from busy
 
     async def _with_retries(self, request: Request) -> AsyncGenerator[Delta, None]:
         ends_at = time.monotonic() + self._settings.engine_total_seconds

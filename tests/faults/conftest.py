@@ -62,6 +62,7 @@ def start_worker(settings: Settings, engine_server: Served, tmp_path: Path) -> I
         "LINLI_LEASE_SECONDS": "2",
         "LINLI_ENGINE_STATE_SECONDS": "0.3",
         "LINLI_BREAKER_OPEN_SECONDS": "0.5",
+        "LINLI_ENGINE_REFUSING_SECONDS_MAX": "5",
         "LINLI_SHUTDOWN_SECONDS": "1",
     }
     started: list[WorkerProcess] = []

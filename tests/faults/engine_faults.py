@@ -50,6 +50,32 @@ async def refuse(scene: Scene) -> None:
     await asyncio.sleep(2)
 
 
+async def refuse_for_long(scene: Scene) -> None:
+    """503 to whatever is asked, and no end of it: whoever waits gets quotes by and by, whoever comes then at once."""
+    scene.stack.script.fault = "503"
+    for figure in ("ended after s", "next after s"):
+        asked = await _shown_one(scene, seconds=50)
+        scene.record(figure, asked.ended_at - asked.asked_at)
+        if (asked.end or {}).get("mode") != "quotes":
+            scene.broken.append(f"while the engine refused, a question ended as {asked.end}")
+
+
+async def model_again(scene: Scene) -> None:
+    """Healed; how long it takes until an answer is the model's."""
+    scene.stack.script.heal()
+    begun = time.monotonic()
+    await _until_model(scene)
+    scene.record("model again s", time.monotonic() - begun)
+
+
+async def _until_model(scene: Scene) -> None:
+    deadline = time.monotonic() + 20
+    while ((await _shown_one(scene)).end or {}).get("mode") != "model":
+        if time.monotonic() > deadline:
+            scene.broken.append("the engine is back and answers are still quotes")
+            return
+
+
 async def start_late(scene: Scene) -> None:
     """Nobody listens for a while, as when a machine starts; then it listens and is not healthy yet."""
     for link in scene.stack.links_to("engine"):
@@ -62,11 +88,7 @@ async def start_late(scene: Scene) -> None:
     scene.stack.engine.stage.healthy = False
     await _shown_one(scene)
     scene.stack.engine.stage.healthy = True
-    deadline = time.monotonic() + 20
-    while (await _shown_one(scene)).end.get("mode") != "model":  # type: ignore[union-attr]
-        if time.monotonic() > deadline:
-            scene.broken.append("the engine is back and answers are still quotes")
-            return
+    await _until_model(scene)
 
 
 NONE_FAIL = {"failed": 0}
@@ -77,6 +99,11 @@ FAULTS = (
     ),
     Fault("engine dies mid-answer", "what was shown is kept or openly replaced by quotes", die_mid_answer, limits=NONE_FAIL),
     Fault("engine says 503", "put back, and answered by the model when it has room again", refuse, hold_seconds=1),
+    Fault(
+        "engine 503 for long", "whoever waits gets quotes, whoever comes then at once; the model again by itself",
+        refuse_for_long, model_again, hold_seconds=12, recovery_seconds_max=15,
+        limits={"ended after s": 25, "next after s": 5, "model again s": 10, **NONE_FAIL},
+    ),
     Fault("SSE truncated", "openly replaced by quotes; wrong text 0", says("truncated"), hold_seconds=0.5, limits=NONE_FAIL),
     Fault("malformed JSON", "openly replaced by quotes; wrong text 0", says("malformed"), hold_seconds=0.5, limits=NONE_FAIL),
     Fault("endless whitespace", "cut off, and charged to nobody", says("whitespace"), hold_seconds=0.5, limits=NONE_FAIL),

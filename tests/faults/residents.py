@@ -204,7 +204,8 @@ class Resident:
         broken_at: float | None = None
         while asked.end is None and time.monotonic() < asked.deadline:
             try:
-                async with aclosing(self.events(asked)) as events:
+                left = max(0.0, asked.deadline - time.monotonic())
+                async with asyncio.timeout(left), aclosing(self.events(asked)) as events:
                     async for name, data in events:
                         if broken_at is not None:
                             asked.resumed_seconds.append(time.monotonic() - broken_at)
@@ -214,6 +215,8 @@ class Resident:
                             return
                         if drop_chance and self._chance.random() < drop_chance and asked.end is None:
                             break
+            except TimeoutError:
+                return  # its deadline, also for a stream that goes on living without an end
             except (httpx.HTTPError, Refused) as error:
                 self._told.statuses[f"stream {error if isinstance(error, Refused) else type(error).__name__}"] += 1
                 await asyncio.sleep(BACK_OFF_SECONDS)

@@ -43,6 +43,7 @@ QUICK = {
     "lease_seconds": 2,
     "engine_state_seconds": 0.3,
     "breaker_open_seconds": 0.5,
+    "engine_refusing_seconds_max": 8,
     "shutdown_seconds": 4,
     "feed_idle_seconds": 1,
     "retry_seconds_min": 0.2,

@@ -116,6 +116,19 @@ async def test_without_the_engine_quotes_and_with_it_again_words_without_a_resta
     pytest.fail("the engine came back and nobody noticed")
 
 
+async def test_a_question_to_an_engine_that_goes_on_refusing_ends_in_quotes(
+    client, resident, start_worker, engine_server
+):
+    """It was put back again and again: the stream lived, said restart after restart, and never ended."""
+    engine_server.stage.fault = "503"
+    start_worker()
+    turn = await ask(client, resident, "临时停车怎么收费？")
+    async with asyncio.timeout(60):
+        events = await read_all(client, turn["events_url"], as_=resident)
+    assert events[-1].data["mode"] == "quotes"
+    assert text_of(events) == events[-1].data["answer"]
+
+
 async def test_a_message_sent_while_the_answer_runs_is_answered_after_it(client, resident, start_worker):
     start_worker()
     start_worker()

@@ -45,6 +45,34 @@ async def test_a_busy_engine_says_when_to_come_back(server, connect, status):
     assert (await engine.state()).state is State.READY
 
 
+async def test_an_engine_that_refused_for_too_long_fails_and_answers_again_by_itself(server, connect):
+    """Turns were put back for as long as the engine said 503, and nobody who waited ever saw an end."""
+    server.stage.fault = "503"
+    engine = connect(server.url, engine_refusing_seconds_max=2.3, breaker_open_seconds=0.2, engine_state_seconds=0.05)
+    with pytest.raises(EngineBusy):
+        await engine.complete(ask())
+    await asyncio.sleep(0.5)
+    with pytest.raises(EngineFailed, match="has refused all"):
+        await engine.complete(ask())
+    assert (await engine.state()).state is State.FAILING
+    with pytest.raises(EngineFailed):
+        await engine.complete(ask())
+    server.stage.fault = ""
+    await wait_for_state(engine, State.READY)
+    assert (await engine.complete(ask())).text
+
+
+async def test_two_short_refusals_with_an_answer_in_between_are_not_one_long_one(server, connect):
+    engine = connect(server.url, engine_refusing_seconds_max=2.3)
+    for _ in range(2):
+        server.stage.fault = "503"
+        with pytest.raises(EngineBusy):
+            await engine.complete(ask())
+        server.stage.fault = ""
+        await engine.complete(ask())
+        await asyncio.sleep(0.4)
+
+
 @pytest.mark.parametrize("fault", ["cut", "truncated", "no_utf8", "error_event", "malformed", "whitespace", "spaces"])
 async def test_a_broken_stream_fails_and_is_not_repeated(server, connect, fault):
     server.stage.fault = fault
