@@ -99,7 +99,7 @@ class Story:
         await self.ask("POST", "/api/v1/auth/refresh", json=again, status=401)
         self.hidden |= {
             "password": password, "access token": tokens["access_token"].split(".")[2],
-            "refresh token": tokens["refresh_token"].split("_")[2], "second refresh": newer["refresh_token"].split("_")[2],
+            "refresh token": tokens["refresh_token"].split("_", 2)[2], "second refresh": newer["refresh_token"].split("_", 2)[2],
         }  # fmt: skip
         return str(tokens["access_token"])
 
