@@ -108,7 +108,7 @@ class Story:
             "POST", f"{place}/api-keys", token=token, json={"name": "door", "scopes": ["me:read"]}, status=201
         )
         key = made.json()["secret"]
-        self.hidden |= {"key": key.rsplit("_", 1)[-1], "new password": secrets.token_urlsafe(12)}
+        self.hidden |= {"key": key.split("_", 2)[2], "new password": secrets.token_urlsafe(12)}
         await self.ask("GET", "/api/v1/me", token=key, status=200)
         await self.ask("GET", "/api/v1/me", token=key + "x", status=401)
         await self.ask("GET", f"{place}/staff", token=key, status=403)
