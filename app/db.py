@@ -4,6 +4,7 @@ A transaction belongs to one tenant. The tenant travels with BEGIN in one round 
 that the policies in Postgres read; without it the app role sees no row of any tenant.
 """
 
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from asyncpg.exceptions import InterfaceError as DriverInterfaceError
 from prometheus_client import Histogram
 from sqlalchemy import AsyncAdaptedQueuePool, DateTime, Dialect, MetaData, String, event
 from sqlalchemy import Enum as SqlEnum
+from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DBAPIError, InterfaceError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
@@ -158,6 +160,7 @@ def open_database(url: str, settings: Settings) -> tuple[AsyncEngine, async_sess
         },
     )
     event.listen(engine.sync_engine, "connect", _learn_time)
+    event.listen(engine.sync_engine, "handle_error", DISK.notice)
     return engine, async_sessionmaker(engine, expire_on_commit=False, sync_session_class=TenantSession)
 
 
@@ -168,12 +171,36 @@ def _learn_time(connection: Any, record: object) -> None:
     CLOCK.set_by(told, asked_at=asked_at, told_at=time.time())
 
 
-AWAY_STATES = ("08", "53300", "57P0")
-"""SQLSTATEs, by how they begin, of a Postgres that is down, starts, stops or takes no more connections."""
+DISK_FULL = "53100"
+AWAY_STATES = ("08", "53300", "57P0", DISK_FULL)
+"""SQLSTATEs, by how they begin, of a Postgres that is down, starts, stops, or takes no more connections or rows."""
+
+
+class DiskWatch:
+    """Remembers when Postgres last refused to write because its disk was full: it still answers to reads."""
+
+    def __init__(self) -> None:
+        self.full_at = -math.inf
+
+    def was_full_within(self, seconds: float) -> bool:
+        return time.monotonic() - self.full_at < seconds
+
+    def notice(self, context: ExceptionContext) -> None:
+        if getattr(context.original_exception, "sqlstate", None) == DISK_FULL:
+            self.full_at = time.monotonic()
+
+
+DISK = DiskWatch()
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether a store has no room on its disk: Postgres by its code; Valkey and the system in words."""
+    driver = error.orig if isinstance(error, DBAPIError) else error
+    return getattr(driver, "sqlstate", None) == DISK_FULL or "No space left on device" in str(driver)
 
 
 def is_away(error: BaseException) -> bool:
-    """Whether Postgres could not be reached: nothing was wrong with what was asked of it, and later it will work."""
+    """Whether Postgres could not do it now: nothing was wrong with what was asked of it, and later it will work."""
     if isinstance(error, ConnectionError | InterfaceError | DriverInterfaceError | PoolTimeout):
         return True
     if isinstance(error, DBAPIError) and (error.connection_invalidated or error.orig is None):

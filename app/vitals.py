@@ -23,6 +23,7 @@ from redis.exceptions import RedisError
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
+from app.db import DISK, is_full
 from app.metering import MeteredEngine
 from app.queue import QueueStats
 from app.runtime import Runtime
@@ -38,6 +39,9 @@ WINDOW_SECONDS = 60
 LAG_SECONDS = 0.1
 ANSWER_SECONDS = 2.0
 """A store that takes longer to say that it is there counts as down."""
+FULL = "down: its disk is full"
+FULL_SECONDS = 15.0
+"""A write that Postgres refused for want of room is told for so long; while it lasts there are always more."""
 KEY = "linli:{processes}"
 AWAY = (RedisError, OSError, TimeoutError)
 
@@ -255,6 +259,8 @@ async def processes(redis: Redis) -> list[Vitals]:
 async def parts(runtime: Runtime) -> dict[str, str]:
     """ "ok" or what is wrong, of database and redis."""
     database, redis = await asyncio.gather(_reached(_ask_database(runtime)), _reached(_ask_redis(runtime)))
+    if database == "ok" and DISK.was_full_within(FULL_SECONDS):
+        database = FULL
     for name, found in (("database", database), ("redis", redis)):
         PART_UP.labels(name).set(found == "ok")
     return {"database": database, "redis": redis}
@@ -265,7 +271,7 @@ async def _reached(asking: Awaitable[None]) -> str:
         async with asyncio.timeout(ANSWER_SECONDS):
             await asking
     except (SQLAlchemyError, *AWAY) as error:
-        return f"down: {type(error).__name__}"
+        return FULL if is_full(error) else f"down: {type(error).__name__}"
     return "ok"
 
 

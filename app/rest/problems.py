@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, Operation
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 
-from app.db import is_away
+from app.db import is_away, is_full
 from app.errors import AppError, RetryLater
 from models.openai_embedder import EmbedderFailed
 
@@ -113,7 +113,18 @@ async def on_http(request: Request, error: HTTPException) -> JSONResponse:
     )  # fmt: skip
 
 
+def storage_full(request: Request, error: Exception) -> JSONResponse:
+    """Reads go on, nothing new is kept, and an operator has to make room: worth its own code."""
+    log.error("storage_full", error=repr(error))
+    return render(
+        request, status=503, code="storage_full", en="There is no room left to store anything new. Try again later.",
+        zh="存储空间已满，暂时无法保存新内容，请稍后再试。", headers={"Retry-After": "10"},
+    )  # fmt: skip
+
+
 async def on_store_down(request: Request, error: Exception) -> JSONResponse:
+    if is_full(error):
+        return storage_full(request, error)
     log.error("store_unavailable", error=repr(error))
     return render(
         request, status=503, code="store_unavailable", en="A part of Linli is not reachable. Try again shortly.",
@@ -147,6 +158,8 @@ async def on_database_error(request: Request, error: DBAPIError) -> JSONResponse
 
 
 async def on_unexpected(request: Request, error: Exception) -> JSONResponse:
+    if is_full(error):
+        return storage_full(request, error)
     log.exception("request_failed", path=request.url.path, exc_info=error)
     return render(
         request, status=500, code="internal_error", en="Something went wrong on our side. It was recorded.",

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from app import db, vitals
-from app.db import Tenant
+from app.db import Tenant, is_full
 from app.feed import Feed
 from app.people.callers import CommunityNotFound, tenant_of_community
 from app.people.tables import Community
@@ -131,7 +131,10 @@ async def look(runtime: Runtime) -> House:
             async with asyncio.timeout(vitals.ANSWER_SECONDS * 2):
                 house = await _with_queue(runtime, house)
         except AWAY as error:
-            parts["redis"] = f"down: {type(error).__name__}"
+            parts["redis"] = vitals.FULL if is_full(error) else f"down: {type(error).__name__}"
+        if parts["database"] == "ok" and any(one.parts.get("database") == vitals.FULL for one in house.processes):
+            # Who only looks writes nothing, and so does not meet it.
+            parts["database"] = vitals.FULL
     if not house.processes:
         # Nobody tells how the engine stands, so it is asked.
         await runtime.engine.state()

@@ -71,6 +71,9 @@ async def main(names: list[str], *, injections: int, seed: int, folder: Path) ->
     done: list[Injection] = []
     async with scene_of(folder, seed=seed) as found:
         for name in names:
+            if FAULTS[name].needs_disk and found.stack.no_disk:
+                print(f"{name:22} skipped: no file system may be mounted here: {found.stack.no_disk}", flush=True)
+                continue
             these = []
             for _ in range(injections):
                 one = await inject_once(FAULTS[name], found, seed=seeds.randrange(2**32))

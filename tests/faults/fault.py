@@ -73,6 +73,8 @@ class Fault:
     limits: Mapping[str, float] = field(default_factory=dict)
     residents: int = 4
     """Size of the steady load."""
+    needs_disk: bool = False
+    """Whether it can only be injected where the stack has a file system of its own."""
 
 
 @dataclass

@@ -15,10 +15,11 @@ import asyncio
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ from tests.scripted_server import Served, serving
 SECRET = "a secret of the fault suite, long enough to sign"
 LINKS = ("web-postgres", "web-redis", "web-engine", "worker-postgres", "worker-redis", "worker-engine")
 START_SECONDS = 90
+DISK_BYTES = 2**29
 QUICK = {
     "lease_seconds": 2,
     "engine_state_seconds": 0.3,
@@ -141,7 +143,8 @@ class Valkey(Process):
     def kill(self, *, wipe: bool = False) -> None:
         super().kill()
         if wipe:
-            shutil.rmtree(self._folder / "valkey")
+            for file in (self._folder / "valkey").iterdir():  # the folder may be a file system of its own
+                shutil.rmtree(file) if file.is_dir() else file.unlink()
 
 
 @dataclass(eq=False)
@@ -158,6 +161,8 @@ class Stack:
     script: Script
     engine: Served
     links: dict[str, Link]
+    no_disk: str = ""
+    """Why `folder` is no file system of its own, if it is none."""
     webs: list[Process] = field(default_factory=list)
     workers: list[Process] = field(default_factory=list)
 
@@ -247,6 +252,32 @@ def _answers(url: str) -> bool:
         return False
 
 
+@contextmanager
+def own_disks(folder: Path) -> Iterator[str]:
+    """Small file systems at `folder` and for Valkey in it, so that they may be filled; in words why not, where mounting
+    is refused. The logs are kept beside `folder` when it goes.
+    """
+    mounted: list[Path] = []
+    refused = ""
+    try:
+        for part in (folder, folder / "valkey"):
+            part.mkdir(parents=True)
+            command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES},mode=755", "linli-faults", str(part)]
+            try:
+                done = subprocess.run(command, capture_output=True, check=False)
+                refused = done.stderr.decode().strip() if done.returncode else refused
+            except FileNotFoundError as error:
+                refused = str(error)
+            if not refused:
+                mounted.append(part)
+        yield refused
+    finally:
+        if mounted:
+            shutil.copytree(folder / "logs", folder.with_name("logs"), dirs_exist_ok=True)
+        for part in reversed(mounted):
+            subprocess.run(["umount", "--lazy", str(part)], check=False)
+
+
 @asynccontextmanager
 async def stores(folder: Path) -> AsyncIterator[tuple[Postgres, Valkey]]:
     """Postgres, migrated, and Valkey; whatever still runs at the end is stopped."""
@@ -262,8 +293,9 @@ async def stores(folder: Path) -> AsyncIterator[tuple[Postgres, Valkey]]:
 @asynccontextmanager
 async def running(folder: Path, *, webs: int = 2, workers: int = 2, **settings: Any) -> AsyncIterator[Stack]:
     """The stack, all of it working. `settings` come on top of QUICK, by their names in app/settings.py."""
-    script = Script()
+    script, folder = Script(), folder / "disk"
     async with AsyncExitStack() as opened:
+        no_disk = opened.enter_context(own_disks(folder))
         postgres, valkey = await opened.enter_async_context(stores(folder))
         engine = opened.enter_context(serving(script))
         embedder_url = opened.enter_context(embedding_server())
@@ -279,7 +311,7 @@ async def running(folder: Path, *, webs: int = 2, workers: int = 2, **settings: 
         )  # fmt: skip
         links = opened.enter_context(proxied(*(("127.0.0.1", ports[name.split("-")[1]]) for name in LINKS)))
         by_name = dict(zip(LINKS, links, strict=True))
-        stack = Stack(folder, services, own, environment, postgres, valkey, script, engine, by_name)
+        stack = Stack(folder, services, own, environment, postgres, valkey, script, engine, by_name, no_disk)
         try:
             started = [*(stack.web() for _ in range(webs)), *(stack.worker() for _ in range(workers))]
             await asyncio.gather(*(process.start() for process in started))

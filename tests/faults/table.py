@@ -1,11 +1,12 @@
 """All faults, by name."""
 
-from tests.faults import client_faults, clock_faults, engine_faults, process_faults, store_faults
+from tests.faults import client_faults, clock_faults, disk_faults, engine_faults, process_faults, store_faults
 from tests.faults.fault import Fault
 
 TABLES = (
     process_faults.FAULTS,
     store_faults.FAULTS,
+    disk_faults.FAULTS,
     engine_faults.FAULTS,
     client_faults.FAULTS,
     clock_faults.FAULTS,

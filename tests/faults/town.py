@@ -92,6 +92,7 @@ class Community:
     place: Place
     canary: str
     people: tuple[Person, ...]
+    manager: Person
 
 
 async def settle_town(runtime: Runtime, *, communities: int = 2, people: int = 4) -> list[Community]:
@@ -103,7 +104,7 @@ async def settle_town(runtime: Runtime, *, communities: int = 2, people: int = 4
         canary = f"松{code_of(next(CODES))}庭"
         await make.document("停车管理办法", DOCUMENT.format(canary=canary), place=place)
         persons = [await make.resident(place=place) for _ in range(people)]
-        town.append(Community(place, canary, tuple(persons)))
+        town.append(Community(place, canary, tuple(persons), await make.staff(place=place)))
     return town
 
 
