@@ -67,6 +67,8 @@ def enum_column(kind: type[Enum]) -> SqlEnum:
 
 class Base(DeclarativeBase):
     metadata = MetaData(naming_convention=NAMING)
+    # What somebody else deleted a moment ago is deleted, as was asked.
+    __mapper_args__: Any = {"confirm_deleted_rows": False}  # noqa: RUF012 (SQLAlchemy declares it so)
     type_annotation_map: ClassVar[dict[Any, TypeEngine[Any] | type[TypeEngine[Any]]]] = {
         datetime: UtcTime(),
         str: String(),

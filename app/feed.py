@@ -26,7 +26,7 @@ from app.feed_followers import REDIS_AWAY, Event, Follower, FollowerTooSlow, Hub
 from app.queue_gather import Gathered
 from app.settings import Settings
 
-__all__ = ["IDLE", "Event", "Feed", "FeedGone", "FollowerTooSlow", "InvalidEventId", "TokenFrames"]
+__all__ = ["IDLE", "Event", "Feed", "FeedGone", "FollowerTooSlow", "InvalidEventId", "TokenFrames", "check_event_id"]
 
 log = structlog.get_logger(__name__)
 
@@ -68,6 +68,12 @@ class InvalidEventId(Invalid):
 
     def __init__(self, event_id: str) -> None:
         super().__init__("This is not an event of this answer.", "该事件编号不属于此回答。", event_id=event_id[:64])
+
+
+def check_event_id(event_id: str) -> None:
+    """Raises InvalidEventId for what looks like no id of any event."""
+    if not EVENT_ID.fullmatch(event_id):
+        raise InvalidEventId(event_id)
 
 
 PUBLISH = """
@@ -163,8 +169,8 @@ class Feed:
         up: it cannot be told by an exception while its socket is stuck.
         Raises: InvalidEventId, FeedGone, FollowerTooSlow.
         """
-        if after is not None and not EVENT_ID.fullmatch(after):
-            raise InvalidEventId(after)
+        if after is not None:
+            check_event_id(after)
         idle_seconds = idle_seconds or self._settings.feed_idle_seconds
         last, returning = after, after is not None
         follower = await self._hub.join(_key(turn_id), on_cut)

@@ -16,7 +16,7 @@ from app.chat.publishing import END_TOKEN
 from app.chat.schemas import turn_out
 from app.chat.tables import FINAL, Turn, TurnStatus
 from app.db import is_away
-from app.feed import IDLE, Event, FeedGone, FollowerTooSlow
+from app.feed import IDLE, Event, FeedGone, FollowerTooSlow, InvalidEventId
 from app.people.callers import Caller
 from app.rest.middleware import LATER
 from app.runtime import Runtime
@@ -61,7 +61,7 @@ async def events_of(
 ) -> AsyncGenerator[Event, None]:
     """The events of a turn until its end, whatever happens to the feed: the row has the last word.
 
-    `on_cut` is called when the client has read nothing for too long. Raises InvalidEventId, FollowerTooSlow.
+    `on_cut` is called when the client has read nothing for too long. Raises FollowerTooSlow.
     """
     while True:
         try:
@@ -75,7 +75,8 @@ async def events_of(
                     # Thousands wait here, and a row is larger than all else they hold.
                     turn = None
             return
-        except FeedGone:
+        except (FeedGone, InvalidEventId):
+            # An id of what was lost, or of nothing: what the row says, or all of it from the start, is right for both.
             turn = await _read(runtime, caller, turn_id)
         if turn is not None and turn.status in FINAL:
             yield last_event(turn)

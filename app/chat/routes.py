@@ -21,6 +21,7 @@ from app.chat.schemas import (
     turn_out,
 )
 from app.chat.tables import Conversation, Turn, TurnStatus
+from app.feed import check_event_id
 from app.people.callers import Caller, SessionDep, require, require_in_community
 from app.people.doors import DoorRoute
 from app.rest.idempotency import OnceDep
@@ -106,7 +107,11 @@ async def follow_turn(
     the text begins anew. `done` holds the whole answer.
     """
     turn = await conversations.get_turn(session, caller, turn_id)
-    return events_response(runtime, caller, turn, after=last_event_id or cursor)
+    after = last_event_id or cursor
+    if after:
+        # Now: a stream that has begun can no longer tell a status.
+        check_event_id(after)
+    return events_response(runtime, caller, turn, after=after or None)
 
 
 @router.post("/turns/{turn_id}/stop")

@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field
 from redis.exceptions import RedisError
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.orm.exc import StaleDataError
 from starlette.exceptions import HTTPException
 
 from app.db import is_away, is_full
@@ -148,13 +149,17 @@ async def on_database_error(request: Request, error: DBAPIError) -> JSONResponse
             zh="文本包含无法保存的字符。",
         )  # fmt: skip
     if isinstance(error, IntegrityError) and any(name in repr(error.orig) for name in ("UniqueViol", "ForeignKeyViol")):
-        # Two requests met: what one of them checked, the other had changed before it could write.
-        log.info("request_met_another", error=type(error.orig).__name__)
-        return render(
-            request, status=409, code="changed_meanwhile", en="Somebody else changed this just now. Try again.",
-            zh="他人同时进行了修改，请重试。",
-        )  # fmt: skip
+        return await on_meeting(request, error)
     return await on_unexpected(request, error)
+
+
+async def on_meeting(request: Request, error: Exception) -> JSONResponse:
+    """Two requests met: what one of them read, the other had changed or deleted before it could write."""
+    log.info("request_met_another", error=type(getattr(error, "orig", error)).__name__)
+    return render(
+        request, status=409, code="changed_meanwhile", en="Somebody else changed this just now. Try again.",
+        zh="他人同时进行了修改，请重试。",
+    )  # fmt: skip
 
 
 async def on_unexpected(request: Request, error: Exception) -> JSONResponse:
@@ -178,6 +183,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(EmbedderFailed, on_store_down)
     app.add_exception_handler(PostgresError, on_driver_error)  # type: ignore[arg-type]
     app.add_exception_handler(DBAPIError, on_database_error)  # type: ignore[arg-type]
+    app.add_exception_handler(StaleDataError, on_meeting)
     app.add_exception_handler(Exception, on_unexpected)
 
 

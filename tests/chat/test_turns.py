@@ -359,3 +359,15 @@ async def test_a_resident_who_closes_the_page_is_followed_no_more(client, reside
     async with asyncio.timeout(10):
         while runtime.feed.followers:  # noqa: ASYNC110 (nobody is told)
             await asyncio.sleep(0.02)
+
+
+async def test_a_page_that_comes_back_with_an_id_of_nothing_is_told_or_reads_all(client, resident, engine, run_jobs):
+    engine.stand(State.OFF, "no model here")
+    turn = await ask(client, resident, "临时停车怎么收费？")
+    await run_jobs()
+    for way in ({"params": {"cursor": "\U0009fe44"}}, {"headers": {"Last-Event-ID": "abc"}}):
+        told = await client.get(turn["events_url"], as_=resident, **way)
+        assert (told.status_code, told.json()["code"]) == (422, "invalid_event_id")
+    for way in ({"params": {"cursor": ""}}, {"headers": {"Last-Event-ID": f"9{0:012}-7"}}):
+        events = await read_all(client, turn["events_url"], as_=resident, **way)
+        assert (events[-1].name, "每小时5元" in events[-1].data["answer"]) == ("done", True)

@@ -30,9 +30,13 @@ async def owner(settings: Settings) -> AsyncIterator[asyncpg.Connection]:
 
 
 @pytest.fixture
-async def worlds(client: Client, make: Make) -> dict[str, World]:
+async def home(client: Client, make: Make) -> World:
+    return await build_world(client, make, await make.home())
+
+
+@pytest.fixture
+async def worlds(client: Client, make: Make, home: World) -> dict[str, World]:
     """Home, another resident's things at home, a sibling community, another company's community."""
-    home = await build_world(client, make, await make.home())
     sibling = await make.place(organisation_id=home.place.tenant.organisation_id)
     return {
         "home": home,

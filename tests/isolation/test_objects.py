@@ -179,3 +179,31 @@ async def test_nobody_gets_in_anywhere(client: Client, api: list[Operation], wor
             "POST /api/v1/auth/sign-out",
         ]
     )  # fmt: skip
+
+
+async def test_of_many_who_delete_the_same_thing_at_once_one_does_and_none_meets_an_error_of_ours(
+    client: Client, api: list[Operation], home: World
+):
+    deleting = [operation for operation in api if operation.method == "DELETE" and "cid" in operation.names]
+    assert len(deleting) > 4
+    for operation in deleting:
+        request = operation.request(home.ids())
+        answers = await asyncio.gather(*(client.request(**request, as_=home.manager) for _ in range(6)))
+        statuses = {answer.status_code for answer in answers}
+        assert statuses <= {200, 204, 404, 409}, (str(operation), statuses)
+
+
+async def test_who_changes_what_another_deletes_is_told_and_meets_no_error_of_ours(client: Client, home: World):
+    for _ in range(5):
+        body = {"questions": ["前台几点上班"], "answer_zh": "八点半。"}
+        made = await client.post(f"{home.place.url}/answers", json=body, as_=home.manager)
+        url, anyhow = f"{home.place.url}/answers/{made.json()['id']}", {"If-Match": "*"}
+        answers = await asyncio.gather(
+            *(
+                client.patch(url, json={"answer_zh": f"{n}点。"}, headers=anyhow, as_=home.manager) if n != 2
+                else client.delete(url, headers=anyhow, as_=home.manager)
+                for n in range(6)
+            )
+        )  # fmt: skip
+        statuses = {answer.status_code for answer in answers}
+        assert statuses <= {200, 204, 404, 409, 412}, [answer.text for answer in answers]

@@ -1,6 +1,8 @@
-"""The API does what its OpenAPI says, whatever is sent: made-up requests of every kind, by everybody.
+"""The API does what its OpenAPI says, whatever is sent: made-up requests of every kind, by everybody, and stories.
 
-LINLI_SCHEMA_EXAMPLES=1000 asks so often per operation and kind; then the seed is new each time and printed.
+In a story each request takes what earlier answers gave (an id, a cursor); schemathesis infers from OpenAPI which may.
+LINLI_SCHEMA_EXAMPLES=1000 asks so often per operation and kind and tells as many stories; from 100 on the seed is new
+each time and printed.
 """
 
 import asyncio
@@ -24,7 +26,7 @@ from schemathesis.specs.openapi import checks
 from app.people.scopes import ALL_SCOPES
 from tests.conftest import Client
 from tests.isolation.operations import OBJECTS
-from tests.isolation.worlds import World, build_world
+from tests.isolation.worlds import World
 from tests.make import Make
 
 EXAMPLES = int(os.environ.get("LINLI_SCHEMA_EXAMPLES", "3"))
@@ -33,11 +35,8 @@ CHECKS = [
     checks.response_schema_conformance, checks.response_headers_conformance, checks.negative_data_rejection,
     checks.missing_required_header, checks.unsupported_method,
 ]  # fmt: skip
-
-
-@pytest.fixture
-async def home(client: Client, make: Make) -> World:
-    return await build_world(client, make, await make.home())
+STORY_CHECKS = [*CHECKS, checks.use_after_free, checks.ensure_resource_availability]
+STORY_STEPS = 8
 
 
 def described(openapi: dict[str, Any], home: World) -> dict[str, Any]:
@@ -62,20 +61,55 @@ class Fuzz:
         self.tokens = tokens
         self.session = requests.Session()
         self.statuses: Counter[int] = Counter()
+        self.linked = 0
         self.wrong: dict[str, str] = {}
 
-    def send(self, case: Any, role: str) -> None:
+    def call_with(self, role: str) -> dict[str, Any]:
+        """Keywords of a call by this role."""
         token = self.tokens[role]
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        answer = case.call(base_url=self.address, session=self.session, headers=headers, timeout=30)
+        return {"base_url": self.address, "session": self.session, "headers": headers, "timeout": 30}
+
+    def send(self, case: Any, role: str) -> None:
+        self.judge(case, role, case.call(**self.call_with(role)), checks=CHECKS)
+
+    def judge(self, case: Any, role: str, answer: Any, **how: Any) -> None:
         self.statuses[answer.status_code] += 1
+        found = {"RejectedPositiveData": answer.text} if _refused_as_invalid(case, answer) else {}
         try:
-            case.validate_response(answer, checks=CHECKS, headers=headers)
+            case.validate_response(answer, headers=self.call_with(role)["headers"], **how)
         except FailureGroup as failures:
-            for failure in failures.exceptions:
-                place = f"{case.method} {case.operation.path} by {role}: {type(failure).__name__}"
-                sent = f"{case.path_parameters} {case.query} {case.headers} {case.body!r}"
-                self.wrong.setdefault(place, f"{answer.status_code} {str(failure)[:300]} | {sent[:600]}")
+            found |= {type(failure).__name__: str(failure) for failure in failures.exceptions}
+        sent = f"{case.path_parameters} {case.query} {case.headers} {case.body!r}"
+        for name, why in found.items():
+            place = f"{case.method} {case.operation.path} by {role}: {name}"
+            self.wrong.setdefault(place, f"{answer.status_code} {why[:400]} | {sent[:600]}")
+
+    def check(self) -> None:
+        self.session.close()
+        assert not self.wrong, "\n".join(f"{place}: {why}" for place, why in sorted(self.wrong.items()))
+
+    def tell(self, schema: Any, role: str, stories: int) -> None:
+        """Has this role go through stories."""
+        fuzz = self
+
+        class Story(schema.as_state_machine()):  # type: ignore[misc]
+            def get_call_kwargs(self, case: Any) -> dict[str, Any]:
+                return fuzz.call_with(role)
+
+            def step(self, step: Any) -> Any:
+                fuzz.linked += step.transition is not None and step.is_applied
+                return super().step(step)
+
+            def validate_response(self, response: Any, case: Any, *_: Any, **__: Any) -> None:
+                fuzz.judge(case, role, response, checks=STORY_CHECKS, recorder=self.recorder)
+
+        Story.run(
+            settings=hypothesis_settings(
+                max_examples=stories, stateful_step_count=STORY_STEPS, deadline=None, database=None,
+                derandomize=EXAMPLES < 100, suppress_health_check=list(HealthCheck), phases=[Phase.generate],
+            )
+        )  # fmt: skip
 
     def run(self, operation: Any, mode: GenerationMode, examples: int) -> None:
         @hypothesis_settings(
@@ -90,21 +124,30 @@ class Fuzz:
             ask()
 
 
+def _refused_as_invalid(case: Any, answer: Any) -> bool:
+    """Whether a request that OpenAPI calls valid was told that it is not: by its form, not for what it asks."""
+    positive = case.meta is not None and case.meta.generation.mode.is_positive
+    return positive and answer.status_code == 422 and '"request_invalid"' in answer.text
+
+
 def _can_be_wrong(operation: Any) -> bool:
     """Whether the operation takes anything at all that could be invalid."""
     return bool(operation.body) or any(True for _ in operation.iter_parameters())
 
 
-async def test_made_up_requests_of_every_kind_get_what_openapi_says(
-    web: tuple[str, Any], client: Client, make: Make, home: World, working: None,
-    record_property: Callable[[str, object], None],
-):  # fmt: skip
-    schema = schemathesis.openapi.from_dict(described(web[1].openapi(), home))
+@pytest.fixture
+async def fuzz(web: tuple[str, Any], client: Client, make: Make, home: World, working: None) -> Fuzz:
     tokens = {
         "manager": client.token(home.manager), "resident": client.token(home.resident), "nobody": None,
         "key": await make.api_key(*ALL_SCOPES, place=home.place),
     }  # fmt: skip
-    fuzz = Fuzz(web[0], tokens)
+    return Fuzz(web[0], tokens)
+
+
+async def test_made_up_requests_of_every_kind_get_what_openapi_says(
+    web: tuple[str, Any], home: World, fuzz: Fuzz, record_property: Callable[[str, object], None]
+):
+    schema = schemathesis.openapi.from_dict(described(web[1].openapi(), home))
     found: list[Any] = list(schema.get_all_operations())
     operations = sorted((one.ok() for one in found), key=lambda one: one.method == "delete")
     for operation in operations:
@@ -112,10 +155,26 @@ async def test_made_up_requests_of_every_kind_get_what_openapi_says(
         examples = EXAMPLES if "/auth/" not in operation.path else max(3, EXAMPLES // 10)
         for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
             await asyncio.to_thread(fuzz.run, operation, mode, examples)
-    fuzz.session.close()
-    assert not fuzz.wrong, "\n".join(f"{place}: {why}" for place, why in sorted(fuzz.wrong.items()))
+    fuzz.check()
     record_property(
         "report",
-        f"schema: {len(operations)} operations x {len(tokens)} roles, {sum(fuzz.statuses.values())} made-up requests, "
-        f"0 wrong; {dict(sorted(fuzz.statuses.items()))}",
+        f"schema: {len(operations)} operations x {len(fuzz.tokens)} roles, {sum(fuzz.statuses.values())} made-up "
+        f"requests, 0 wrong; {dict(sorted(fuzz.statuses.items()))}",
+    )
+
+
+async def test_stories_of_made_up_requests_get_what_openapi_says(
+    web: tuple[str, Any], home: World, fuzz: Fuzz, record_property: Callable[[str, object], None]
+):
+    schema = schemathesis.openapi.from_dict(described(web[1].openapi(), home))
+    for role in fuzz.tokens:
+        await asyncio.to_thread(fuzz.tell, schema, role, EXAMPLES)
+    fuzz.check()
+    links = schema.statistic.transitions.total
+    assert links > 100, "OpenAPI tells no more which answer leads to which request"
+    assert fuzz.linked > 0
+    record_property(
+        "report",
+        f"stories: {EXAMPLES} x {len(fuzz.tokens)} roles over {links} links, {sum(fuzz.statuses.values())} requests, "
+        f"{fuzz.linked} of them with what an earlier answer gave, 0 wrong; {dict(sorted(fuzz.statuses.items()))}",
     )
