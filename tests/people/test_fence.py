@@ -265,3 +265,56 @@ async def test_communities_of_an_account_are_told_to_its_company_only(runtime: R
     for tenant, expected in ((manager.tenant, [manager.place.id]), (other.tenant, []), (None, [])):
         async with runtime.transaction(tenant) as session:
             assert [place.id for place in await accounts.places_of(session, manager.account_id)] == expected
+
+
+# What the catalogue says of everything there is
+
+
+async def test_functions_that_act_as_the_owner_are_pinned_and_not_for_everybody(app_role: asyncpg.Connection):
+    functions = await app_role.fetch(
+        """SELECT p.oid::regprocedure::text AS name, coalesce(p.proconfig, '{}')::text[] AS config,
+                  p.proacl IS NULL OR EXISTS (SELECT FROM aclexplode(p.proacl) a
+                                              WHERE a.grantee = 0 AND a.privilege_type = 'EXECUTE') AS open_to_all
+           FROM pg_proc p WHERE p.prosecdef AND p.pronamespace = 'public'::regnamespace"""
+    )
+    assert len(functions) >= 5
+    assert [one["name"] for one in functions if "search_path=public, pg_temp" not in one["config"]] == []
+    assert [one["name"] for one in functions if one["open_to_all"]] == []
+
+
+async def test_no_view_shows_its_owners_rows(app_role: asyncpg.Connection):
+    views = await app_role.fetch(
+        """SELECT oid::regclass::text AS name, relkind, coalesce(reloptions, '{}')::text[] AS options
+           FROM pg_class WHERE relkind IN ('v', 'm') AND relnamespace = 'public'::regnamespace"""
+    )
+    # A materialised view knows no fence at all.
+    assert [
+        one["name"] for one in views if one["relkind"] == "m" or "security_invoker=true" not in one["options"]
+    ] == []
+
+
+async def test_app_role_may_read_and_write_rows_and_nothing_else(app_role: asyncpg.Connection, neighbour: Neighbour):
+    role = await app_role.fetchrow(
+        """SELECT rolbypassrls, rolreplication, has_schema_privilege(oid, 'public', 'CREATE') AS makes_tables,
+                  has_database_privilege(oid, current_database(), 'CREATE') AS makes_schemas
+           FROM pg_roles WHERE rolname = current_user"""
+    )
+    assert not any(role.values()), dict(role)
+    member_of = await app_role.fetch("SELECT roleid::regrole FROM pg_auth_members WHERE member = current_user::regrole")
+    assert member_of == []
+    more = await app_role.fetch(
+        """SELECT oid::regclass::text AS name FROM pg_class
+           WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace
+             AND has_table_privilege(oid, 'TRUNCATE, REFERENCES, TRIGGER')"""
+    )
+    assert [one["name"] for one in more] == []
+
+
+async def test_every_partition_is_fenced_or_closed(app_role: asyncpg.Connection, neighbour: Neighbour):
+    partitions = await app_role.fetch(
+        """SELECT oid::regclass::text AS name, relrowsecurity AND relforcerowsecurity AS fenced,
+                  has_table_privilege(oid, 'SELECT, INSERT, UPDATE, DELETE') AS open_to_app
+           FROM pg_class WHERE relispartition AND relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace"""
+    )
+    assert any(neighbour.place.id.hex in one["name"] for one in partitions)
+    assert [one["name"] for one in partitions if one["open_to_app"] and not one["fenced"]] == []
