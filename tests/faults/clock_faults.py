@@ -17,6 +17,7 @@ from tests.faults.stack import Process
 
 SOURCE = Path(__file__).with_name("clock_shift.c")
 HOUR = 3600
+PACE_SECONDS = 0.06
 
 
 def preload(folder: Path) -> Path:
@@ -38,7 +39,8 @@ def shifted(seconds: int) -> Callable[[Scene], Awaitable[None]]:
         worker = stack.worker(LD_PRELOAD=library, CLOCK_SHIFT_SECONDS=str(-seconds))
         scene.notes["strangers"] = [web, worker]
         await asyncio.gather(web.start(), worker.start())
-        # Nobody else works meanwhile: what is asked is answered by the worker whose clock is off.
+        await _side_by_side(scene)
+        # Nobody else works from here on: what is asked is answered by the worker whose clock is off.
         for other in stack.workers[:-1]:
             other.freeze()
         await _check_tokens(scene, stack.web_urls[-1])
@@ -50,6 +52,15 @@ def shifted(seconds: int) -> Callable[[Scene], Awaitable[None]]:
         await _read_times(scene)
 
     return inject
+
+
+async def _side_by_side(scene: Scene) -> None:
+    """Answers that outlast a lease, given by workers whose clocks differ: nobody takes a living worker's job."""
+    begun = time.monotonic()
+    scene.stack.script.pace_seconds = PACE_SECONDS
+    await asyncio.gather(*(scene.crowd.resident().ask(log=scene.crowd.asked) for _ in range(3)))
+    scene.stack.script.heal()
+    scene.record("premature restarts", sum(one.restarts for one in scene.crowd.asked if one.asked_at >= begun))
 
 
 async def _check_tokens(scene: Scene, url: str) -> None:
@@ -96,7 +107,7 @@ async def leave(scene: Scene) -> None:
 FAULTS = tuple(
     Fault(
         f"clock {seconds // HOUR:+d} h", "times of rows, tokens and leases are the database's: premature or stuck 0",
-        shifted(seconds), leave, hold_seconds=1, recovery_seconds_max=15, limits={"row time off s": 5},
+        shifted(seconds), leave, hold_seconds=1, recovery_seconds_max=15, limits={"row time off s": 5, "premature restarts": 0},
     )
     for seconds in (HOUR, -HOUR)
 )  # fmt: skip
