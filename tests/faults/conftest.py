@@ -15,8 +15,8 @@ from app.settings import Settings
 from models.scripted_engine import Scripted
 from tests.scripted_server import Served, serving
 
-SLOW = Scripted("临时停车前30分钟免费，之后每小时5元，每天最高40元，请在出口扫码缴费。", between_tokens_seconds=0.12)
-"""An answer that takes about five seconds, all of it true."""
+SLOW = Scripted("临时停车前30分钟免费，之后每小时5元，每天最高40元，请在出口扫码缴费。", between_tokens_seconds=0.06)
+"""An answer that takes two to three seconds, all of it true."""
 
 
 @dataclass
