@@ -272,8 +272,11 @@ async def _open_turns(town: Town) -> object:
 # Plans
 
 
-async def plans(town: Town, engine: Any, name: str, *, settings: str = "") -> list[str]:
-    """The plan of each statement of an operation, as the app's role gets it in this town's transaction."""
+async def plans(town: Town, engine: Any, name: str, *, off: Sequence[str] = ()) -> list[str]:
+    """The plan of each statement of an operation, as the app's role gets it in this town's transaction.
+
+    `off`: what the planner is to avoid where it can, as in `seqscan`.
+    """
     seen: list[tuple[str, Any]] = []
 
     def see(_: Any, __: Any, statement: str, parameters: Any, *rest: object) -> None:
@@ -288,8 +291,8 @@ async def plans(town: Town, engine: Any, name: str, *, settings: str = "") -> li
     for statement, parameters in seen:
         async with town.runtime.transaction(town.tenant) as session:
             connection = await session.connection()
-            if settings:
-                await session.execute(text(settings))
+            for method in off:
+                await session.execute(text(f"SET LOCAL enable_{method} = off"))
             rows = await connection.exec_driver_sql(f"EXPLAIN (COSTS OFF) {statement}", parameters)
             told.append("\n".join(row[0] for row in rows))
     return told
