@@ -36,7 +36,9 @@ quality: $(VENV)/run.stamp ## Measure answers and search on the practice communi
 	$(VENV)/bin/linli eval search $(ARGS)
 
 bench: $(VENV)/run.stamp ## Side-by-side benchmarks, each printing ratios
-	@for file in bench/bench_*.py; do name=$$(basename $$file .py); echo "== $$name"; $(VENV)/bin/python -m bench.$$name || exit 1; done
+	@missed=; for file in bench/bench_*.py; do name=$$(basename $$file .py); echo "== $$name"; \
+	$(VENV)/bin/python -m bench.$$name || missed="$$missed $$name"; done; \
+	test -z "$$missed" || { echo "goals missed, or not run to the end:$$missed"; exit 1; }
 
 faults: $(VENV)/test.stamp ## Break every part many times under load (ARGS='"worker killed" --injections 50 --seed 1')
 	$(VENV)/bin/python -m tests.faults $(ARGS)

@@ -2,8 +2,8 @@
 
 import time
 from collections import deque
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, contextmanager
 
 from prometheus_client import Counter, Histogram
 
@@ -62,40 +62,28 @@ class MeteredEngine:
 
     async def stream(self, request: Request) -> AsyncGenerator[Delta, None]:
         """As the engine's own. Raises: EngineBusy before the first piece, EngineFailed at any time."""
-        started, pieces, usage, outcome = time.monotonic(), 0, None, "left"
+        started, pieces, usage = time.monotonic(), 0, None
         try:
-            async with aclosing(self._engine.stream(request)) as deltas:
-                async for delta in deltas:
-                    if delta.text:
-                        if pieces == 0:
-                            self._saw_first(time.monotonic() - started)
-                        pieces += 1
-                        self._saw_token()
-                    usage = delta.usage or usage
-                    yield delta
-            outcome = "done"
-        except (EngineBusy, EngineFailed) as error:
-            outcome = "busy" if isinstance(error, EngineBusy) else "failed"
-            raise
+            with _outcome_counted():
+                async with aclosing(self._engine.stream(request)) as deltas:
+                    async for delta in deltas:
+                        if delta.text:
+                            if pieces == 0:
+                                self._saw_first(time.monotonic() - started)
+                            pieces += 1
+                            self._saw_tokens(1)
+                        usage = delta.usage or usage
+                        yield delta
         finally:
-            REQUESTS.labels(outcome).inc()
             # One that was left early tells no usage: what came is counted, about a token each.
             _count(usage or Usage(completion_tokens=pieces))
 
     async def complete(self, request: Request) -> Completion:
         """As the engine's own. Raises EngineBusy, EngineFailed."""
-        outcome = "left"
-        try:
+        with _outcome_counted():
             answer = await self._engine.complete(request)
-            outcome = "done"
-        except (EngineBusy, EngineFailed) as error:
-            outcome = "busy" if isinstance(error, EngineBusy) else "failed"
-            raise
-        finally:
-            REQUESTS.labels(outcome).inc()
         _count(answer.usage)
-        for _ in range(answer.usage.completion_tokens):
-            self._saw_token()
+        self._saw_tokens(answer.usage.completion_tokens)
         return answer
 
     async def state(self) -> EngineState:
@@ -111,12 +99,28 @@ class MeteredEngine:
         FIRST_TOKEN_SECONDS.observe(seconds)
         self._first.append((time.monotonic(), seconds))
 
-    def _saw_token(self) -> None:
+    def _saw_tokens(self, number: int) -> None:
         second = int(time.monotonic())
         if self._seconds and self._seconds[-1][0] == second:
-            self._seconds[-1][1] += 1
+            self._seconds[-1][1] += number
         else:
-            self._seconds.append([second, 1])
+            self._seconds.append([second, number])
+
+
+@contextmanager
+def _outcome_counted() -> Iterator[None]:
+    outcome = "left"
+    try:
+        yield
+        outcome = "done"
+    except EngineBusy:
+        outcome = "busy"
+        raise
+    except EngineFailed:
+        outcome = "failed"
+        raise
+    finally:
+        REQUESTS.labels(outcome).inc()
 
 
 def _count(usage: Usage) -> None:

@@ -66,13 +66,19 @@ class Runtime:
 @asynccontextmanager
 async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
     """Open every part named by the settings; close them in reverse."""
+    async with open_parts(settings, open_embedder(settings)) as runtime:
+        await _meet_database(runtime.sessions.kw["bind"])
+        yield runtime
+
+
+@asynccontextmanager
+async def open_parts(settings: Settings, embedder: Embedder) -> AsyncIterator[Runtime]:
+    """As `open_runtime` with an embedder of the caller's, and at once: nobody is waited for."""
     database, sessions = db.open_database(settings.database_url, settings)
     redis = open_redis(settings)
     feed = Feed(redis, settings)
     engine = open_engine(settings)
-    embedder = open_embedder(settings)
     try:
-        await _meet_database(database)
         yield Runtime(
             settings=settings,
             sessions=sessions,

@@ -12,6 +12,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 import structlog
 from fastapi import FastAPI
 from prometheus_client import make_wsgi_app
+from pydantic import SecretStr
 
 from app.settings import Settings
 
@@ -26,16 +27,22 @@ class _Quiet(WSGIRequestHandler):
         """Scrapes are not worth a line."""
 
 
+def is_metrics_token(wanted: SecretStr, authorization: str) -> bool:
+    """Whether an Authorization header holds the token that the meters ask for."""
+    given = authorization.removeprefix("Bearer ")
+    return hmac.compare_digest(given.encode(), wanted.get_secret_value().encode())
+
+
 def serve_metrics(settings: Settings) -> WSGIServer | None:
     """Serve /metrics of a process that is no web server, from a thread; None where no port is set or it is taken."""
     if not settings.worker_metrics_port:
         return None
     answer: Callable[..., Iterable[bytes]] = make_wsgi_app()
-    token = settings.metrics_token.get_secret_value() if settings.metrics_token else ""
 
     def guarded(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        given = str(environ.get("HTTP_AUTHORIZATION", "")).removeprefix("Bearer ")
-        if token and not hmac.compare_digest(given.encode(), token.encode()):
+        if settings.metrics_token and not is_metrics_token(
+            settings.metrics_token, environ.get("HTTP_AUTHORIZATION", "")
+        ):
             start_response("403 Forbidden", [("Content-Type", "text/plain")])
             return [b"metrics_closed\n"]
         return answer(environ, start_response)

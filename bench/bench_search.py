@@ -5,12 +5,14 @@ the practice questions are asked of one community that knows both. Beyond the re
 ones (bench/passages.py). The weights of the fusion were fitted on CMRC's dev questions and half of the practice
 questions, so CMRC is asked by its trial questions, and the practice questions are shown by half.
 
-Run: .venv/bin/python -m bench.bench_search --cmrc DIR [--sizes 1000 10000 100000] [--questions 1002]
+Run: .venv/bin/python -m bench.bench_search [--cmrc DIR] [--sizes 1000 10000 100000] [--questions 1002]
+Without CMRC the practice community is asked alone, at 1,000 passages.
 """
 
 import argparse
 import asyncio
 import dataclasses
+import json
 import tempfile
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -41,6 +43,7 @@ from bench.passages import Rows
 NEIGHBOURS = 10
 OTHER_COMMUNITIES = 100
 TIMED_QUESTIONS = 60
+UNNAMED = "-"
 GOLD, DISTRACTORS = "cmrc2018_trial.json", "cmrc2018_dev.json"
 
 
@@ -83,8 +86,8 @@ async def main() -> None:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cmrc", type=Path, required=True, metavar="DIR", help=f"folder with {GOLD}")
-    parser.add_argument("--sizes", type=int, nargs="+", default=[1_000, 10_000])
+    parser.add_argument("--cmrc", type=Path, metavar="DIR", help=f"folder with {GOLD}")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[1_000])
     parser.add_argument("--questions", type=int, default=1_002, help="of CMRC, at each size; all by default")
     parser.add_argument("--others", type=int, default=OTHER_COMMUNITIES, help="communities that are added")
     return parser.parse_args()
@@ -94,7 +97,7 @@ def arguments() -> argparse.Namespace:
 
 
 @asynccontextmanager
-async def house(folder: Path, *, questions: int) -> AsyncIterator[House]:
+async def house(folder: Path | None, *, questions: int) -> AsyncIterator[House]:
     with tempfile.TemporaryDirectory() as name, embedded.services(Path(name), durable=False) as services:
         await asyncio.to_thread(migrate.upgrade, services.database_owner_url)
         settings = Settings(
@@ -108,11 +111,21 @@ async def house(folder: Path, *, questions: int) -> AsyncIterator[House]:
             open_runtime(settings) as runtime,
             scratch_community(runtime, files_below(PRACTICE_DOCUMENTS)) as scratch,
         ):
-            wanted, distractors = await know_cmrc(scratch, superuser, folder, questions=questions)
-            wanted |= practice_halves()
-            yield House(scratch, superuser, unfenced, wanted, distractors)
+            wanted: dict[str, list[Wanted]] = {}
+            distractors = await own_passages(scratch, superuser)
+            if folder:
+                wanted, distractors = await know_cmrc(scratch, superuser, folder, questions=questions)
+            yield House(scratch, superuser, unfenced, wanted | practice_halves(), distractors)
         await engine.dispose()
         await superuser.close()
+
+
+async def own_passages(scratch: Scratch, superuser: Any) -> Rows:
+    """What the community knows already, for made-up passages to be mixed from."""
+    ours = "SELECT text, embedding::text AS vector FROM passages WHERE community_id = $1 ORDER BY id"
+    rows = await superuser.fetch(ours, scratch.community_id)
+    vectors = np.array([json.loads(row["vector"]) for row in rows], np.float32)
+    return Rows([row["text"] for row in rows], vectors, [UNNAMED] * len(rows))
 
 
 async def know_cmrc(
@@ -209,7 +222,7 @@ async def speed(home: House) -> None:
 
 
 async def prepared(home: House) -> list[Question]:
-    wanted = home.wanted["CMRC trial"][: TIMED_QUESTIONS // 2] + home.wanted["practice, other half"]
+    wanted = home.wanted.get("CMRC trial", [])[: TIMED_QUESTIONS // 2] + home.wanted["practice, other half"]
     return [await search.prepare(home.runtime.embedder, one.text) for one in wanted[:TIMED_QUESTIONS]]
 
 

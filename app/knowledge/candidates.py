@@ -64,6 +64,7 @@ class Asked:
     shifted: NDArray[np.float32]
     priors: Mapping[Language, NDArray[np.float32]]
     tokens: Mapping[str, int]
+    embedder: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,16 +120,16 @@ class Candidates:
 
 async def propose(
     session: AsyncSession, caller: Caller, asked: Asked, *, as_of: datetime, limit: int,
-    along: Callable[[], ScalarSelect[Any]] | None = None, along_values: Mapping[str, Any] | None = None,
+    along: Callable[[], ScalarSelect[Any]] | None = None,
 ) -> Candidates:  # fmt: skip
     """Up to `limit` of each language by meaning and, of the question's language, `limit` times three by wording.
 
-    `along` is asked for a select when a statement is built; its `along_values` are given at every run.
+    `along` is asked for a select when a statement is built; it gets its values by the names of this statement's.
     """
     shape = (fence_shape(caller), asked.language, len(asked.vector), limit, along is not None)
     if shape not in _built:
         _built[shape] = statement(caller, asked, as_of=as_of, limit=limit, along=along and along())
-    values = fence_values(caller, as_of) | _values(asked) | dict(along_values or {})
+    values = fence_values(caller, as_of) | _values(asked)
     row = (await session.execute(_built[shape], values)).one()
     states, frequencies, *proposed, along_value = row
     found = Candidates(held=dict(frequencies or []), along=along_value)
@@ -172,6 +173,7 @@ def _values(asked: Asked) -> dict[str, Any]:
     return {
         "words": words,
         "quoted": [wording.quoted(word) for word in words],
+        "embedder": asked.embedder,
         "vector": HalfVector(asked.vector),
         "shifted": HalfVector(asked.shifted),
         **{f"prior_{language}": HalfVector(prior) for language, prior in asked.priors.items()},

@@ -87,6 +87,7 @@ def asked_for(question: Question) -> Asked:
         question.vector - question.centres.questions[question.language],
         question.centres.passages,
         tokens.counts(question.text),
+        question.embedder,
     )
 
 
@@ -99,8 +100,7 @@ async def search(
     Raises EmbedderMismatch when the community's vectors are of another embedder.
     """
     asked = asked_for(question)
-    values = {"embedder": question.embedder} if along else {}
-    found = await propose(session, caller, asked, as_of=as_of, limit=candidates, along=along, along_values=values)
+    found = await propose(session, caller, asked, as_of=as_of, limit=candidates, along=along)
     if any(state.embedder != question.embedder for state in found.states.values()) and (
         mismatch := await find_mismatch(session, caller.community_id, question.embedder)
     ):

@@ -1,7 +1,6 @@
 """Is it alive, is it ready, and what do the meters say."""
 
 import asyncio
-import hmac
 from contextlib import suppress
 from ipaddress import ip_address
 from typing import Any
@@ -16,6 +15,7 @@ from app import vitals
 from app.errors import Forbidden
 from app.runtime import RuntimeDep
 from app.settings import Settings
+from app.telemetry import is_metrics_token
 from models.engine import State
 
 router = APIRouter(tags=["health"])
@@ -76,8 +76,7 @@ async def get_metrics(request: Request, runtime: RuntimeDep) -> Response:
 def check_reader(request: Request, settings: Settings) -> None:
     """With a token set, it decides; without one only the private network is answered, and nobody behind a proxy."""
     if settings.metrics_token is not None:
-        given = request.headers.get("authorization", "").removeprefix("Bearer ")
-        if not hmac.compare_digest(given.encode(), settings.metrics_token.get_secret_value().encode()):
+        if not is_metrics_token(settings.metrics_token, request.headers.get("authorization", "")):
             raise MetricsClosed
         return
     if not _is_near(request.client.host if request.client else "") or any(

@@ -1,8 +1,8 @@
 """The whole house at one moment, from what its processes and stores tell; parts that are down are named."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
@@ -10,13 +10,12 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
-from app import db, vitals
+from app import vitals
 from app.db import Tenant, is_full
-from app.feed import Feed
 from app.people.callers import CommunityNotFound, tenant_of_community
 from app.people.tables import Community
-from app.queue import DeadJob, Lane, Queue, QueueStats
-from app.runtime import Runtime, open_engine, open_redis
+from app.queue import DeadJob, Lane, QueueStats
+from app.runtime import Runtime, open_parts
 from app.settings import Settings
 from app.vitals import AWAY, EngineVital, Vitals
 from models.embedder import Vectors
@@ -104,22 +103,9 @@ class _NoEmbedder:
         """Nothing is held."""
 
 
-@asynccontextmanager
-async def open_view(settings: Settings) -> AsyncIterator[Runtime]:
+def open_view(settings: Settings) -> AbstractAsyncContextManager[Runtime]:
     """A runtime to look with: it opens at once, also while parts of the house are down."""
-    database, sessions = db.open_database(settings.database_url, settings)
-    redis = open_redis(settings)
-    feed, engine = Feed(redis, settings), open_engine(settings)
-    try:
-        yield Runtime(
-            settings=settings, sessions=sessions, redis=redis, queue=Queue(redis, settings), feed=feed, engine=engine,
-            embedder=_NoEmbedder(),
-        )  # fmt: skip
-    finally:
-        await feed.close()
-        await engine.close()
-        await redis.aclose()
-        await database.dispose()
+    return open_parts(settings, _NoEmbedder())
 
 
 async def look(runtime: Runtime) -> House:

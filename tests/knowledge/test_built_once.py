@@ -37,7 +37,7 @@ def unnamed(who: Caller, asked: Question, as_of: datetime) -> dict[str, object]:
     along = answers.nearest(who, asked, as_of=as_of)
     statement = candidates.statement(who, given, as_of=as_of, limit=100, along=along)
     values = statement.compile(dialect=postgresql.asyncpg.dialect()).params
-    named = fence_values(who, as_of) | candidates._values(given) | {"embedder": ""}
+    named = fence_values(who, as_of) | candidates._values(given)
     assert {"community_id", "as_of", "words", "vector", "embedder"} <= values.keys()
     return {name: value for name, value in values.items() if name not in named}
 
