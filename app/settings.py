@@ -58,6 +58,8 @@ class Settings(BaseSettings):
     password_chars_min: int = Field(10, description="Shortest password that may be set.")
     api_keys_max: int = Field(100, description="Living API keys of one community at most.")
 
+    audit_days: int = Field(730, description="Days the audit log is kept; Chinese law asks for six months at least.")
+
     # Database
     database_pool_connections: int = Field(10, description="Connections a process keeps to Postgres.")
     redis_pool_connections: int = Field(100, description="Connections a process keeps to Redis at most.")
@@ -177,6 +179,18 @@ class Settings(BaseSettings):
     feed_publish_seconds: float = Field(2, description="How long a publisher waits for Redis before it goes on.")
     follower_buffer_events_max: int = Field(256, description="Events held in memory for one follower.")
     follower_stall_seconds: float = Field(30, description="A follower that reads nothing for so long is cut.")
+
+    # The way out to addresses that people type in (webhooks, channels that ring somebody)
+    outgoing_ports: list[int] = Field([80, 443, 8080, 8443], description="Ports that such addresses may name.")
+    outgoing_private_hosts: list[str] = Field(
+        [],
+        description="Names, addresses and networks that may be private or loopback all the same; JSON, "
+        '`["hooks.lan", "10.1.0.0/16"]`.',
+    )
+    outgoing_ca_file: str = Field("", description="PEM of certificate authorities to trust besides the public ones.")
+    outgoing_seconds: float = Field(10, description="Longest time for one such request, look-up and answer included.")
+    outgoing_connect_seconds: float = Field(3, description="Longest wait for a connection to one address.")
+    outgoing_answer_bytes_max: int = Field(65_536, description="Bytes of an answer that are read.")
 
     metrics_token: SecretStr | None = Field(
         None,
