@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.db import Tenant
 from app.errors import Forbidden, NotFound, Unauthorised
-from app.people import tokens
+from app.people import audit, tokens
 from app.people.scopes import RESIDENT_SCOPES, ROLE_SCOPES
 from app.people.tables import (
     Account,
@@ -279,10 +279,14 @@ def require_in_community(scope: str) -> Callable[..., Awaitable[Caller]]:
     return check_community_scope
 
 
-async def session_of(runtime: RuntimeDep, caller: CallerDep) -> Any:
-    """One transaction for the request, in the caller's tenant, committed before the response leaves."""
+async def session_of(request: Request, runtime: RuntimeDep, caller: CallerDep) -> Any:
+    """One transaction for the request, in the caller's tenant, committed before the response leaves.
+
+    Its last statement is the request's row in the audit log.
+    """
     async with runtime.transaction(caller.tenant) as session:
         yield session
+        await audit.record(session, request, caller)
 
 
 SessionDep = Annotated[AsyncSession, Depends(session_of, scope="function")]

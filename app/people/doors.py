@@ -15,8 +15,9 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.types import Message
 
-from app.people import callers
+from app.people import audit, callers
 from app.people.callers import KEY_PREFIX, Caller, CommunityNotFound, ScopeMissing
+from app.people.personal import tells_personal_data
 from app.rest.rate_limits import RateLimits, address_of
 from app.runtime import Runtime
 
@@ -49,7 +50,18 @@ def _calls(dependant: Dependant) -> Iterator[Any]:
 
 
 class DoorRoute(APIRoute):
-    """`route_class=` of every router whose callers are counted; a test finds the one that lacks it."""
+    """`route_class=` of every router whose callers are counted; a test finds the one that lacks it.
+
+    It also names the operation, and notes for the audit log what a request did and showed.
+    """
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        self.action = audit.action_of(endpoint)
+        if options.get("operation_id") is None:
+            options["operation_id"] = self.action
+        super().__init__(path, audit.noting(endpoint), **options)
+        if tells_personal_data(self.response_model):
+            self.openapi_extra = {**(self.openapi_extra or {}), "x-personal-data": True}
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
@@ -58,7 +70,8 @@ class DoorRoute(APIRoute):
 
         async def handle_admitted(request: Request) -> Response:
             await _admit(request, wants)
-            return await handle(_limit_upload(request) if upload else request)
+            with audit.watching(request, self.action):
+                return await handle(_limit_upload(request) if upload else request)
 
         return handle_admitted
 

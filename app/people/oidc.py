@@ -149,7 +149,8 @@ async def _sign_in_subject(runtime: Runtime, slug: str, claims: dict[str, Any]) 
         if locked is None or locked.oidc_subject not in (None, subject):
             raise NotLinked
         locked.oidc_subject = subject
-        return await sign_in.open_family(session, runtime, tenant, locked)
+        action = "people.sign_in.get_oidc_callback"
+        return await sign_in.open_family(session, runtime, tenant, locked, action=action)
 
 
 def _may_link(settings: Settings, claims: dict[str, Any]) -> bool:

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Response
 
-from app.people import communities, resident_routes, sign_in_routes, spaces, staff_routes
+from app.people import audit_routes, communities, resident_routes, sign_in_routes, spaces, staff_routes
 from app.people.callers import Caller, SessionDep, require, require_in_community
 from app.people.doors import DoorRoute
 from app.people.schemas import (
@@ -153,3 +153,4 @@ def _space_out(response: Response, space: Space) -> SpaceOut:
 router.include_router(places)
 router.include_router(resident_routes.router)
 router.include_router(staff_routes.router)
+router.include_router(audit_routes.router)

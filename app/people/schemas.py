@@ -8,6 +8,7 @@ from zoneinfo import available_timezones
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, SecretStr, StringConstraints
 
 from app.people.callers import CallerKind
+from app.people.personal import OfHousehold, OfResident, OfStaff
 from app.people.tables import ResidentRole, SpaceKind, StaffRole
 
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100)]
@@ -191,7 +192,7 @@ class ResidentChange(Body):
 
 
 class ResidentOut(BaseModel):
-    id: UUID
+    id: OfResident
     name: str
     phone: str
     language: str
@@ -214,14 +215,14 @@ class HouseholdIn(Body):
 
 
 class MemberOut(BaseModel):
-    resident_id: UUID
+    resident_id: OfResident
     name: str
     role: ResidentRole
     verified_at: datetime | None
 
 
 class HouseholdOut(BaseModel):
-    id: UUID
+    id: OfHousehold
     room_id: UUID
     label: str
     members: list[MemberOut]
@@ -263,7 +264,7 @@ class RightsIn(Body):
 
 
 class StaffOut(BaseModel):
-    id: UUID
+    id: OfStaff
     name: str
     login: str
     roles: list[StaffRole] = Field(description="In this community.")

@@ -6,6 +6,7 @@ the account's lock.
 
 import hmac
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -18,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.clock import CLOCK
 from app.db import Tenant
 from app.errors import Unauthorised
-from app.people import accounts, tokens
+from app.people import accounts, audit, tokens
 from app.people.callers import BadToken, Caller, CommunityNotFound, account_caller
 from app.people.tables import Account, RefreshToken
 from app.rest.rate_limits import RateLimits
@@ -77,11 +78,15 @@ async def sign_in(runtime: Runtime, *, slug: str, login: str, password: str) -> 
             raise SignInRefused
         if checked.new_hash:
             locked.password_hash = checked.new_hash
-        return await open_family(session, runtime, tenant, locked)
+        return await open_family(session, runtime, tenant, locked, action="people.sign_in.post_sign_in")
 
 
-async def open_family(session: AsyncSession, runtime: Runtime, tenant: Tenant, account: Account) -> Tokens:
+async def open_family(
+    session: AsyncSession, runtime: Runtime, tenant: Tenant, account: Account, *, action: str
+) -> Tokens:
     """The first tokens of a new family, for an account that is locked and known to be its owner's.
+
+    `action` is what the audit log calls it.
 
     Raises SignInRefused for one that is disabled or has nothing to do with this community.
     """
@@ -89,6 +94,7 @@ async def open_family(session: AsyncSession, runtime: Runtime, tenant: Tenant, a
         caller = await account_caller(session, tenant, account.id)
     except BadToken:
         raise SignInRefused from None
+    await _note(session, caller, action)
     now = runtime.clock()
     expires_at = now + timedelta(days=runtime.settings.refresh_token_days)
     log.info("signed_in", account_id=str(account.id), community_id=str(tenant.community_id))
@@ -151,6 +157,8 @@ async def _hand_on(
         if switching:
             raise CommunityNotFound from None
         raise
+    if switching:
+        await _note(session, caller, "people.sign_in.post_switch")
     now = runtime.clock()
     link.used_at = now
     return _add_link(session, runtime, caller, family_id=link.family_id, expires_at=link.expires_at, now=now)
@@ -166,6 +174,14 @@ async def sign_out(runtime: Runtime, refresh: str) -> None:
         link = await _lock_link(session, token_id, refresh, now=runtime.clock())
         if link is not None:
             await _revoke_family(session, link.family_id, now=runtime.clock())
+            # Who lost every right since may still sign out, and is nobody by then.
+            with suppress(BadToken):
+                caller = await account_caller(session, tenant, link.account_id)
+                await _note(session, caller, "people.sign_in.post_sign_out")
+
+
+async def _note(session: AsyncSession, caller: Caller, action: str) -> None:
+    await audit.note(session, caller, action=action, object_kind="account", object_id=caller.account_id)
 
 
 async def change_password(runtime: Runtime, caller: Caller, *, current: str, new: str) -> Tokens:
@@ -185,7 +201,7 @@ async def change_password(runtime: Runtime, caller: Caller, *, current: str, new
             raise SignInRefused
         locked.password_hash = new_hash
         await accounts.sign_out_everywhere(session, locked.id, now=runtime.clock())
-        return await open_family(session, runtime, caller.tenant, locked)
+        return await open_family(session, runtime, caller.tenant, locked, action="people.sign_in.post_password")
 
 
 async def _find_link_tenant(runtime: Runtime, refresh: str) -> tuple[UUID, Tenant]:

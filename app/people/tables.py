@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, ForeignKey, Index, String, UniqueConstraint, func
+from sqlalchemy import ARRAY, ForeignKey, Index, String, UniqueConstraint, Uuid, func
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -167,4 +167,31 @@ class RefreshToken(HasId, Base):
     expires_at: Mapped[datetime]
     used_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class AuditEvent(HasId, Base):
+    """What somebody did, or whose data they saw. Rows are added and never changed."""
+
+    __tablename__ = "audit_events"
+    __table_args__ = (
+        Index("ix_audit_events_community_id_id", "community_id", "id"),
+        Index("ix_audit_events_created_at", "created_at"),
+        Index("ix_audit_events_residents", "residents", postgresql_using="gin"),
+    )
+    community_id: Mapped[UUID] = mapped_column(ForeignKey("communities.id", ondelete="CASCADE"))
+    kind: Mapped[str] = mapped_column(String(40))
+    action: Mapped[str]
+    object_kind: Mapped[str]
+    object_id: Mapped[UUID | None]
+    caller_kind: Mapped[str] = mapped_column(String(40))
+    caller_id: Mapped[UUID]
+    caller_name: Mapped[str]
+    caller_roles: Mapped[list[str]] = mapped_column(ARRAY(String))
+    request_id: Mapped[str]
+    network: Mapped[str]
+    fields: Mapped[list[str]] = mapped_column(ARRAY(String))
+    facts: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    residents: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid))
+    """Whose data it was about."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())

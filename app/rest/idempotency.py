@@ -32,6 +32,7 @@ class Once:
     """
 
     def __init__(self, request: Request, key: str | None, request_sha256: str) -> None:
+        self._request = request
         self._route = f"{request.method} {request.url.path}"
         self._key = key
         self._sha256 = request_sha256
@@ -55,6 +56,8 @@ class Once:
         if before.request_sha256 != self._sha256:
             raise KeyReused
         assert before.status is not None, "a kept key has its answer, they commit together"
+        # Nothing is done now, so there is nothing to audit.
+        self._request.state.replayed = True
         return Response(
             before.body, status_code=before.status, media_type="application/json",
             headers={"Idempotency-Replayed": "true"},
@@ -63,6 +66,7 @@ class Once:
     async def keep(self, session: AsyncSession, status: int, answer: BaseModel) -> Response:
         """The response to send, remembered for a retry. An answer with a secret must not be kept."""
         body = answer.model_dump_json()
+        self._request.state.kept = answer
         if self._row_id is not None:
             await session.execute(
                 update(IdempotencyKey).where(IdempotencyKey.id == self._row_id).values(status=status, body=body)

@@ -17,6 +17,8 @@ OBJECTS: dict[str, str] = {
     "resident_id": "resident",
     "household_id": "household",
     "staff_id": "staff",
+    "filter[caller_id]": "staff",
+    "filter[object_id]": "resident",
     "key_id": "key",
     "document_id": "document",
     "answer_id": "answer",

@@ -138,11 +138,11 @@ def test_every_route_that_counts_callers_has_the_door(web: tuple[str, FastAPI]):
     from app.chat.routes import router as chat
     from app.knowledge import answer_routes
     from app.knowledge.routes import router as knowledge
-    from app.people import resident_routes, routes, sign_in_routes, staff_routes
+    from app.people import audit_routes, resident_routes, routes, sign_in_routes, staff_routes
 
     routers = (
         openai_api.router, chat, knowledge, answer_routes.router, resident_routes.router, routes.places,
-        staff_routes.router, sign_in_routes.router,
+        staff_routes.router, sign_in_routes.router, audit_routes.router,
     )  # fmt: skip
     found = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
     assert [route.path for route in found if not isinstance(route, DoorRoute)] == []
