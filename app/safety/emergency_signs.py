@@ -1,0 +1,226 @@
+"""Which concepts of `emergency_words.yaml` together make an emergency, and which make it none after all."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+
+
+class EmergencyKind(StrEnum):
+    """The gravest first: of several in one text, that one is answered."""
+
+    FIRE = "fire"
+    GAS = "gas"
+    ELECTRIC = "electric"
+    FALLING_OBJECT_INJURY = "falling_object_injury"
+    VIOLENCE = "violence"
+    MEDICAL = "medical"
+    TRAPPED = "trapped"
+    MISSING_PERSON = "missing_person"
+    FLOOD = "flood"
+
+
+Kind = EmergencyKind
+GRAVITY = {kind: rank for rank, kind in enumerate(EmergencyKind)}
+
+
+@dataclass(frozen=True)
+class Sign:
+    """Concepts that stand close together in a text. Those of `without` may not stand in their clauses, those of
+    `not_between` neither between them nor right after ("my daughter's card is missing").
+    """
+
+    kind: EmergencyKind
+    concepts: tuple[str, ...]
+    reach_chars: int
+    without: tuple[str, ...] = ()
+    not_between: tuple[str, ...] = ()
+    weak: bool = False
+
+    @cached_property
+    def needed(self) -> frozenset[str]:
+        return frozenset(self.concepts)
+
+
+@dataclass(frozen=True)
+class TakeBack:
+    """A concept that makes a sign none. `within` is the text or the sentence of the sign.
+
+    `but` names concepts that stand against it anywhere in the text: "the drill is over, this is real". What is not
+    `final` leaves the sign unsure.
+    """
+
+    concept: str
+    kinds: frozenset[EmergencyKind] = frozenset(EmergencyKind)
+    within: str = "sentence"
+    but: tuple[str, ...] = ()
+    also: str = ""
+    final: bool = False
+
+
+HAN_REACH, LATIN_REACH = 30, 80
+
+
+def _sign(
+    kind: EmergencyKind, concepts: str, *, reach: int = HAN_REACH, without: str = "", not_between: str = "",
+    weak: bool = False,
+) -> Sign:  # fmt: skip
+    return Sign(kind, tuple(concepts.split()), reach, tuple(without.split()), tuple(not_between.split()), weak)
+
+
+SIGNS: tuple[Sign, ...] = (
+    _sign(Kind.TRAPPED, "trapped", without="things_stuck"),
+    _sign(Kind.TRAPPED, "lift stuck", without="things_stuck"),
+    _sign(Kind.TRAPPED, "lift jam_in", without="things_stuck"),
+    _sign(Kind.TRAPPED, "lift halted inside"),
+    _sign(Kind.TRAPPED, "lift cry_inside"),
+    _sign(Kind.TRAPPED, "lift help"),
+    _sign(Kind.TRAPPED, "lift jam cry", without="things_stuck"),
+    _sign(Kind.TRAPPED, "lift halt_now person", reach=20),
+    _sign(Kind.TRAPPED, "lift lift_plea"),
+    _sign(Kind.TRAPPED, "lift plunge"),
+    _sign(Kind.TRAPPED, "stuck confined", without="things_stuck"),
+    _sign(Kind.TRAPPED, "locked_in person", without="things_stuck"),
+    _sign(Kind.TRAPPED, "young locked_up", reach=14),
+    _sign(Kind.TRAPPED, "caught"),
+    _sign(Kind.TRAPPED, "crushed"),
+    _sign(Kind.GAS, "gas_smell"),
+    _sign(Kind.GAS, "gas leaking"),
+    _sign(Kind.GAS, "gas smell", reach=14),
+    _sign(Kind.GAS, "gas plenty", reach=10),
+    _sign(Kind.GAS, "leak_sound smell"),
+    _sign(Kind.GAS, "rotten_eggs"),
+    _sign(Kind.GAS, "gas_poisoning"),
+    _sign(Kind.GAS, "gas_alarm ringing", reach=12),
+    _sign(Kind.GAS, "carbon_monoxide ringing", reach=16),
+    _sign(Kind.GAS, "burner dizzy"),
+    _sign(Kind.GAS, "stove leaking smell"),
+    _sign(Kind.FIRE, "burning"),
+    _sign(Kind.FIRE, "burnable ablaze", reach=8),
+    _sign(Kind.FIRE, "fire_cry"),
+    _sign(Kind.FIRE, "fire_word burnable", reach=8),
+    _sign(Kind.FIRE, "fire_word help"),
+    _sign(Kind.FIRE, "smoke", without="cooking"),
+    _sign(Kind.FIRE, "smoke_alarm ringing", reach=10),
+    _sign(Kind.FIRE, "smoke_alarm smoke", without="cooking"),
+    _sign(Kind.FIRE, "burnt_smell", without="cooking"),
+    _sign(Kind.FIRE, "explosion explosive", reach=12),
+    _sign(Kind.FLOOD, "pipe_burst"),
+    _sign(Kind.FLOOD, "spraying water"),
+    _sign(Kind.FLOOD, "spraying water_place", reach=14),
+    _sign(Kind.FLOOD, "flooded water_place"),
+    _sign(Kind.FLOOD, "flooded water"),
+    _sign(Kind.FLOOD, "cannot_stop_water water flow"),
+    _sign(Kind.FLOOD, "ceiling coming_down", reach=14),
+    _sign(Kind.MEDICAL, "fainted", without="ceiling"),
+    _sign(Kind.MEDICAL, "down kin", reach=12),
+    _sign(Kind.MEDICAL, "down patient", reach=10),
+    _sign(Kind.MEDICAL, "no_response kin"),
+    _sign(Kind.MEDICAL, "no_response patient", reach=14),
+    _sign(Kind.MEDICAL, "breath"),
+    _sign(Kind.MEDICAL, "attack"),
+    _sign(Kind.MEDICAL, "chest breath"),
+    _sign(Kind.MEDICAL, "fever_fit fever"),
+    _sign(Kind.MEDICAL, "choking"),
+    _sign(Kind.MEDICAL, "pain severe", reach=14),
+    _sign(Kind.MEDICAL, "dizzy_bad severe", reach=14),
+    _sign(Kind.MEDICAL, "chest look_ill"),
+    _sign(Kind.MEDICAL, "drank chemical", reach=10),
+    _sign(Kind.MEDICAL, "cut_off"),
+    _sign(Kind.MEDICAL, "jump height"),
+    _sign(Kind.MEDICAL, "fell_in hole kin", reach=14),
+    _sign(Kind.MEDICAL, "fell_in hole patient", reach=14),
+    _sign(Kind.MEDICAL, "dizzy_now kin", reach=10),
+    _sign(Kind.MEDICAL, "smother kin"),
+    _sign(Kind.MEDICAL, "drowning"),
+    _sign(Kind.MEDICAL, "blood"),
+    _sign(Kind.MEDICAL, "bleed much", reach=14),
+    _sign(Kind.MEDICAL, "bleed kin", reach=16),
+    _sign(Kind.MEDICAL, "bleed patient", reach=14),
+    _sign(Kind.MEDICAL, "suicide"),
+    _sign(Kind.MEDICAL, "fell_sure"),
+    _sign(Kind.MEDICAL, "fell_far kin"),
+    _sign(Kind.MEDICAL, "fell_far patient", reach=14),
+    _sign(Kind.MEDICAL, "fell cannot_rise"),
+    _sign(Kind.MEDICAL, "fell_light cannot_rise"),
+    _sign(Kind.MEDICAL, "fell kin", reach=8),
+    _sign(Kind.MEDICAL, "poison"),
+    _sign(Kind.MEDICAL, "swallow swallowed_what", reach=12),
+    _sign(Kind.MEDICAL, "birth"),
+    _sign(Kind.MEDICAL, "heatstroke confused"),
+    _sign(Kind.MEDICAL, "heatstroke kin"),
+    _sign(Kind.MEDICAL, "heatstroke patient", reach=10),
+    _sign(Kind.MEDICAL, "burns burns_bad", reach=16),
+    _sign(Kind.MEDICAL, "burns kin", reach=12),
+    _sign(Kind.MEDICAL, "crash hurt", reach=16),
+    _sign(Kind.MEDICAL, "crash_sure"),
+    _sign(Kind.MEDICAL, "ambulance"),
+    _sign(Kind.MEDICAL, "dying"),
+    _sign(Kind.MEDICAL, "bitten bleed"),
+    _sign(Kind.MEDICAL, "bitten kin", reach=10),
+    _sign(Kind.MEDICAL, "serious_sickness"),
+    _sign(Kind.MEDICAL, "welfare frail"),
+    _sign(Kind.MISSING_PERSON, "astray", without="pets"),
+    _sign(Kind.MISSING_PERSON, "kin gone", reach=24, not_between="belonging"),
+    _sign(Kind.MISSING_PERSON, "dementia gone", without="pets"),
+    _sign(Kind.MISSING_PERSON, "dementia out_alone"),
+    _sign(Kind.MISSING_PERSON, "kin gone_now just_now"),
+    _sign(Kind.MISSING_PERSON, "kin search gone"),
+    _sign(Kind.MISSING_PERSON, "child_word gone", not_between="belonging"),
+    _sign(Kind.MISSING_PERSON, "seen kin gone", not_between="belonging"),
+    _sign(Kind.MISSING_PERSON, "seen kin looks", reach=24, without="pets"),
+    _sign(Kind.MISSING_PERSON, "home_lost"),
+    _sign(Kind.VIOLENCE, "break_in"),
+    _sign(Kind.VIOLENCE, "fight", without="spats"),
+    _sign(Kind.VIOLENCE, "weapon"),
+    _sign(Kind.VIOLENCE, "armed"),
+    _sign(Kind.VIOLENCE, "knife threat"),
+    _sign(Kind.VIOLENCE, "knife fight"),
+    _sign(Kind.VIOLENCE, "threat_sure"),
+    _sign(Kind.VIOLENCE, "robbery"),
+    _sign(Kind.VIOLENCE, "stalking"),
+    _sign(Kind.VIOLENCE, "bullying fight"),
+    _sign(Kind.VIOLENCE, "screams next_door", reach=12, without="lift"),
+    _sign(Kind.VIOLENCE, "police"),
+    _sign(Kind.FALLING_OBJECT_INJURY, "falling struck victim", without="near_miss"),
+    _sign(Kind.FALLING_OBJECT_INJURY, "falling wound victim", without="near_miss"),
+    _sign(Kind.FALLING_OBJECT_INJURY, "struck wound falling", without="near_miss"),
+    _sign(Kind.ELECTRIC, "shock"),
+    _sign(Kind.ELECTRIC, "shocked electric_thing"),
+    _sign(Kind.ELECTRIC, "sparks electric_thing"),
+    _sign(Kind.ELECTRIC, "numb electric_thing", reach=16),
+    _sign(Kind.ELECTRIC, "wire wire_down", reach=10),
+    _sign(Kind.ELECTRIC, "live_water"),
+    _sign(Kind.ELECTRIC, "charged numb"),
+    _sign(Kind.ELECTRIC, "charged electric_thing touch"),
+    _sign(Kind.TRAPPED, "lift halted person", weak=True),
+    _sign(Kind.FIRE, "smoke", weak=True),
+    _sign(Kind.FIRE, "fire_word", weak=True),
+    _sign(Kind.FIRE, "burnt_smell", weak=True),
+    _sign(Kind.FLOOD, "spraying", weak=True),
+    _sign(Kind.FLOOD, "flooded", weak=True),
+    _sign(Kind.MEDICAL, "help", weak=True),
+    _sign(Kind.MEDICAL, "screams", weak=True),
+    _sign(Kind.MEDICAL, "dizzy kin", weak=True),
+    _sign(Kind.MEDICAL, "chest", weak=True),
+    _sign(Kind.MEDICAL, "bleed", weak=True),
+    _sign(Kind.VIOLENCE, "knife", weak=True),
+    _sign(Kind.VIOLENCE, "threat", weak=True),
+)
+
+_LIFE = frozenset({Kind.MEDICAL, Kind.FIRE, Kind.VIOLENCE})
+_ALL_BUT_MISSING = frozenset(EmergencyKind) - {Kind.MISSING_PERSON}
+
+TAKE_BACKS: tuple[TakeBack, ...] = (
+    TakeBack("notice", within="text", but=("cry", "now"), final=True),
+    TakeBack("nobody_inside", frozenset({Kind.TRAPPED}), within="text", final=True),
+    TakeBack("resolved", within="text", but=("now",)),
+    TakeBack("fire_out", frozenset({Kind.FIRE}), within="text", but=("now",)),
+    TakeBack("found_again", frozenset({Kind.MISSING_PERSON}), within="text", but=("now",)),
+    TakeBack("past", _ALL_BUT_MISSING, but=("now", "cry")),
+    TakeBack("talk", but=("cry", "now")),
+    TakeBack("asks", but=("cry", "now", "mine")),
+    TakeBack("tool", but=("cry", "now", "mine", "ringing", "dizzy", "explosion", "swallow")),
+    TakeBack("exaggeration", _LIFE, but=("cry", "kin")),
+    TakeBack("hazard", frozenset({Kind.FIRE}), also="hazard_ask", but=("cry", "now", "smoke")),
+    TakeBack("minor", frozenset({Kind.FLOOD}), but=("pipe_burst", "flooded")),
+)

@@ -1,0 +1,94 @@
+"""The figures of the emergency rules may not fall. Both files were written by hand.
+
+`emergencies.jsonl` is what the rules were tuned on. `emergencies_held_out.jsonl` was written before the first rule and
+its errors were never looked at one by one; its figures are those of a new community's sentences, as far as sentences
+of one author can be.
+"""
+
+import json
+import statistics
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from app.evals import emergencies
+from app.evals.commands import evals as commands
+from app.evals.lines import BadLine, read_rows
+
+FOLDER = Path(__file__).parent
+TUNED, HELD_OUT = FOLDER / "emergencies.jsonl", FOLDER / "emergencies_held_out.jsonl"
+
+
+def rows_of(file: Path) -> list[emergencies.Told]:
+    return read_rows(file, emergencies.parse_told)
+
+
+def test_there_are_enough_sentences_each_once_and_none_in_both_files():
+    tuned, held_out = rows_of(TUNED), rows_of(HELD_OUT)
+    texts = [row.text for row in (*tuned, *held_out)]
+    assert len(texts) == len(set(texts))
+    assert sum(row.emergency for row in (*tuned, *held_out)) >= 300
+    assert sum(not row.emergency for row in (*tuned, *held_out)) >= 300
+    for rows in (tuned, held_out):
+        assert {row.kind for row in rows} == emergencies.KINDS
+        assert {row.language for row in rows} == {"zh", "en"}
+
+
+@pytest.mark.parametrize(("file", "recall_min", "false_alarms_max"), [(TUNED, 0.99, 0.01), (HELD_OUT, 0.95, 0.03)])
+def test_emergencies_are_found_and_little_else(file: Path, recall_min: float, false_alarms_max: float, record_property):
+    heard = emergencies.evaluate(rows_of(file), None)
+    all_of_them = emergencies.figures(heard, "rules")
+    times = emergencies.microseconds(heard)
+    record_property(
+        "report",
+        f"{file.name}: recall {all_of_them.recall:.3f}, false alarms {all_of_them.false_alarms:.3f}, "
+        f"{times['median']:.0f} microseconds a text",
+    )
+    wrong = [one.told.text for one in heard if (one.kinds["rules"] is not None) != one.told.emergency]
+    shown = wrong if file is TUNED else len(wrong)
+    assert all_of_them.recall is not None
+    assert all_of_them.recall >= recall_min, shown
+    assert all_of_them.false_alarms is not None
+    assert all_of_them.false_alarms <= false_alarms_max, shown
+
+
+def test_the_practice_questions_alarm_nobody():
+    for name in ("practice_qa.jsonl", "practice_qa_held_out.jsonl"):
+        lines = (FOLDER / name).read_text(encoding="utf-8").splitlines()
+        rows = [emergencies.Told(json.loads(line)["question"], False, "none", "zh") for line in lines]
+        heard = emergencies.evaluate(rows, None)
+        assert [one.told.text for one in heard if one.kinds["rules"]] == []
+
+
+def test_a_long_text_costs_no_more_than_its_length():
+    """Linear in the text: ten times the words may not cost a hundred times the time."""
+    rows = [
+        emergencies.Told("今天天气很好，物业费在哪里交，谢谢你们。" * count, False, "none", "zh") for count in (20, 200)
+    ]
+    short, long = (
+        statistics.median(emergencies.evaluate([row] * 5, None)[i].seconds for i in range(5)) for row in rows
+    )
+    assert long < short * 40
+
+
+def test_the_command_prints_recall_and_false_alarms(tmp_path: Path):
+    out = tmp_path / "out.json"
+    told = CliRunner().invoke(commands, ["emergencies", str(HELD_OUT), "--limit", "20", "--json", str(out)])
+    assert told.exit_code == 0, told.output
+    assert "false alarms" in told.output
+    rows = json.loads(out.read_text())["rows"]
+    assert len(rows) == 20
+    assert rows[0]["found"]["rules"] == rows[0]["kind"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    ['{"text": "着火了", "emergency": "yes", "kind": "fire"}', '{"text": "着火了", "emergency": true, "kind": "volcano"}',
+     '{"text": "着火了", "emergency": false, "kind": "fire"}', '{"emergency": true, "kind": "fire"}', "[]"],
+)  # fmt: skip
+def test_a_bad_line_is_named_by_its_number(tmp_path: Path, line: str):
+    file = tmp_path / "bad.jsonl"
+    file.write_text('{"text": "早", "emergency": false, "kind": "none"}\n' + line + "\n", encoding="utf-8")
+    with pytest.raises(BadLine, match="line 2"):
+        rows_of(file)
