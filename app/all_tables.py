@@ -5,7 +5,8 @@ from app.db import Base
 from app.knowledge import tables as knowledge
 from app.people import tables as people
 from app.rest import tables as rest
+from app.service_desk import tables as service_desk
 
 metadata = Base.metadata
 
-__all__ = ["chat", "knowledge", "metadata", "people", "rest"]
+__all__ = ["chat", "knowledge", "metadata", "people", "rest", "service_desk"]

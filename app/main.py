@@ -16,6 +16,7 @@ from app.rest import health, problems
 from app.rest.middleware import RequestContext
 from app.rest.rate_limits import RateLimits
 from app.runtime import Runtime, open_runtime
+from app.service_desk.routes import router as service_desk
 from app.settings import Settings
 from app.telemetry import instrument
 from app.vitals import living
@@ -58,7 +59,7 @@ def create_app(runtime: Runtime | None = None) -> FastAPI:
         app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=config.trusted_proxies)
     api = APIRouter(prefix="/api/v1")
     # Routes are tried in order, and nearly all requests are questions.
-    for router in (chat, people, knowledge):
+    for router in (chat, people, knowledge, service_desk):
         api.include_router(router)
     app.include_router(api)
     app.include_router(openai_api.router)

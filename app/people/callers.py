@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.db import Tenant
 from app.errors import Forbidden, NotFound, Unauthorised
 from app.people import audit, tokens
-from app.people.scopes import RESIDENT_SCOPES, ROLE_SCOPES
+from app.people.scopes import ALL_SCOPES, RESIDENT_SCOPES, ROLE_SCOPES
 from app.people.tables import (
     Account,
     ApiKey,
@@ -33,12 +33,16 @@ from app.people.tables import (
 from app.runtime import Runtime, RuntimeDep
 
 KEY_PREFIX = "lk_"
+SYSTEM_ID = UUID(int=0)
+"""Of Linli itself, where a row names who did something."""
 
 
 class CallerKind(StrEnum):
     RESIDENT = "resident"
     STAFF = "staff"
     API_KEY = "api_key"
+    SYSTEM = "system"
+    """Linli itself. Nobody signs in as this."""
 
 
 @dataclass(frozen=True)
@@ -193,6 +197,11 @@ def caller_of_rights(tenant: Tenant, account_id: UUID, rights: list[list[Any]] |
         verified=bool(verified),
         building_ids=frozenset(UUID(row[6]) for row in verified if row[6]),
     )
+
+
+def system_caller(tenant: Tenant) -> Caller:
+    """Linli itself, in one community: for jobs and sweeps that nobody in particular asked for."""
+    return Caller(tenant, CallerKind.SYSTEM, SYSTEM_ID, name="Linli", scopes=ALL_SCOPES, verified=True)
 
 
 async def _key_caller(runtime: Runtime, secret: str) -> Caller:

@@ -20,6 +20,10 @@ BUILT_IN: dict[str, Any] = {
     "service_phone": "",
     "emergency_phone": "",
     "office_hours": "",
+    "work_orders_per_day_max": 10,
+    "work_order_duplicate_hours": 24,
+    "work_order_reopen_days": 7,
+    "return_visit_score_max": 2,
 }
 """Every setting of a community, with the value it has when nobody chose one."""
 

@@ -140,6 +140,18 @@ class SettingsChange(Body):
     service_phone: Phone | None = Field(None, examples=["021-5555 0100"])
     emergency_phone: Phone | None = None
     office_hours: Annotated[str, StringConstraints(max_length=200)] | None = Field(None, examples=["08:30-18:00"])
+    work_orders_per_day_max: Annotated[int, Field(ge=1, le=100)] | None = Field(
+        None, description="Work orders of one resident within 24 hours; emergencies are not counted."
+    )
+    work_order_duplicate_hours: Annotated[int, Field(ge=0, le=720)] | None = Field(
+        None, description="Within so many hours the same report again is linked to the first."
+    )
+    work_order_reopen_days: Annotated[int, Field(ge=0, le=365)] | None = Field(
+        None, description="Days after which what was done can no longer be reopened."
+    )
+    return_visit_score_max: Annotated[int, Field(ge=0, le=5)] | None = Field(
+        None, description="A rating with a score this low or lower brings a return visit; 0: none does."
+    )
 
 
 # Spaces

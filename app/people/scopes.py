@@ -2,12 +2,22 @@
 
 from app.people.tables import StaffRole
 
-RESIDENT_SCOPES = frozenset({"chat:write", "knowledge:read", "me:read"})
+RESIDENT_SCOPES = frozenset(
+    {"chat:write", "knowledge:read", "me:read", "workorders:own", "messages:read", "promises:read"}
+)
 
 STAFF_BASE = frozenset({"chat:write", "knowledge:read", "me:read", "communities:read", "spaces:read", "residents:read"})
 
+DESK_BASE = frozenset({"workorders:read", "workorders:write", "incidents:read"})
+"""What everybody on the staff may do at the service desk: see orders, open and comment them, move their own."""
+DESK = DESK_BASE | {
+    "workorders:dispatch", "incidents:write", "conversations:write", "analytics:read"
+}  # fmt: skip
+"""What running the desk takes: any move of any order, incidents, and talking to residents."""
+
 ROLE_SCOPES: dict[StaffRole, frozenset[str]] = {
     StaffRole.MANAGER: STAFF_BASE
+    | DESK
     | {
         "communities:write",
         "spaces:write",
@@ -20,14 +30,15 @@ ROLE_SCOPES: dict[StaffRole, frozenset[str]] = {
         "keys:write",
         "jobs:read",
         "jobs:write",
+        "desk:write",
         "webhooks:read",
         "webhooks:write",
         "audit:read",
     },
-    StaffRole.FRONT_DESK: STAFF_BASE | {"residents:write", "conversations:read", "knowledge:write"},
-    StaffRole.ENGINEER: STAFF_BASE,
-    StaffRole.SECURITY: STAFF_BASE,
-    StaffRole.FINANCE: STAFF_BASE,
+    StaffRole.FRONT_DESK: STAFF_BASE | DESK | {"residents:write", "conversations:read", "knowledge:write"},
+    StaffRole.ENGINEER: STAFF_BASE | DESK_BASE,
+    StaffRole.SECURITY: STAFF_BASE | DESK_BASE,
+    StaffRole.FINANCE: STAFF_BASE | DESK_BASE,
 }
 
 ALL_SCOPES: frozenset[str] = frozenset().union(RESIDENT_SCOPES, *ROLE_SCOPES.values(), {"knowledge:staff"})

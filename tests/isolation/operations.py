@@ -24,6 +24,17 @@ OBJECTS: dict[str, str] = {
     "answer_id": "answer",
     "conversation_id": "conversation",
     "turn_id": "turn",
+    "order_id": "work_order",
+    "category_id": "category",
+    "filter[category_id]": "category",
+    "parent_category_id": "category",
+    "assignee_id": "staff",
+    "filter[assignee_id]": "staff",
+    "about_staff_id": "colleague",  # who is complained about sees the order no more
+    "reporter_id": "resident",
+    "filter[reporter_id]": "resident",
+    "filter[building_id]": "space",
+    "filter[space_id]": "space",
 }
 """What each parameter and each field of a body names; `worlds.py` makes one of each. A test proves it complete."""
 
@@ -31,6 +42,7 @@ PINNED: dict[str, Any] = {
     "kind": "building",  # goes below the phase that `parent_id` names
     "roles": ["manager"],
     "scopes": ["me:read"],
+    "code": "charging_pile",
     "messages": [{"role": "user", "content": "几点上班"}],
     "timezone": "Asia/Shanghai",
 }

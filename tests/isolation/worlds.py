@@ -10,10 +10,12 @@ from sqlalchemy import insert
 
 from app.chat.tables import Conversation
 from app.people.callers import CallerKind
+from app.people.tables import StaffRole
 from tests.conftest import Client
 from tests.isolation.operations import OBJECTS
 from tests.make import Make, Person, Place
 
+CATEGORY = {"code": "charging_pile", "name": "充电桩", "order_kind": "repair"}
 RULES = "# 规定\n\n装修时间为工作日8:00至12:00。狗不得进入电梯。"
 
 
@@ -49,11 +51,14 @@ async def build_world(client: Client, make: Make, place: Place) -> World:
         "household": str(resident.household_id),
         "resident": str(resident.id),
         "staff": str(manager.id),
+        "colleague": str((await make.staff(place=place, role=StaffRole.SECURITY)).id),
         "key": (await post("api-keys", {"name": "door", "scopes": ["me:read"]}))["id"],
         "document": str(await make.document("装修规定", RULES, place=place)),
         "answer": (await post("answers", {"questions": ["前台几点上班"], "answer_zh": "八点半。"}))["id"],
         "conversation": turn["conversation_id"],
         "turn": turn["id"],
+        "work_order": (await post("/api/v1/me/workorders", {"text": "厨房水管漏水"}, resident))["id"],
+        "category": (await post("workorder-categories", CATEGORY))["id"],
     }
     return World(place, manager, resident, objects)
 
@@ -65,7 +70,9 @@ async def build_neighbour(client: Client, make: Make, home: World) -> World:
     await client.post(f"/api/v1/turns/{turn['id']}/stop", as_=other)
     body = {"questions": ["钥匙柜密码是什么"], "answer_zh": "只告诉员工。", "audience": "staff"}
     answer = await client.post(f"{home.place.url}/answers", json=body, as_=home.manager)
+    order = await client.post("/api/v1/me/workorders", json={"text": "卧室插座没电"}, as_=other)
     objects = home.objects | {
+        "work_order": order.json()["id"],
         "document": str(await make.document("员工手册", RULES, place=home.place, audience="staff")),
         "answer": answer.json()["id"],
         "conversation": turn["conversation_id"],

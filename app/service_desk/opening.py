@@ -1,0 +1,230 @@
+"""What opening a work order reads and writes: three statements, each built once.
+
+Looking up also takes a lock where a daily limit holds, so that the next statement counts all that came before.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from typing import Any, TypedDict
+from uuid import UUID
+
+from sqlalchemy import BindParameter, Executable, Select, String, Uuid, bindparam, func, insert, null, select, union_all
+from sqlalchemy.dialects.postgresql import insert as insert_or_update
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import InstrumentedAttribute
+
+from app.people.callers import Caller
+from app.people.communities import BUILT_IN
+from app.people.residents import ResidentNotFound
+from app.people.spaces import SpaceNotFound
+from app.people.tables import Community, Household, Organisation, Residency, Resident, Space
+from app.service_desk.duplicates import Recent
+from app.service_desk.errors import CategoryNotFound
+from app.service_desk.tables import (
+    OrderKind,
+    Urgency,
+    WorkOrder,
+    WorkOrderCategory,
+    WorkOrderCounter,
+    WorkOrderEvent,
+)
+
+RECENT_ROWS_MAX = 100
+"""Recent orders looked at of a reporter, and again of a place; no daily limit is higher."""
+
+
+class Details(TypedDict, total=False):
+    """What may be said of a new order besides its kind, text and channel."""
+
+    category_id: UUID | None
+    space_id: UUID | None
+    place_text: str
+    urgency: Urgency | None
+    emergency_kind: str | None
+    title: str
+    language: str
+    reporter_id: UUID | None
+    contact_name: str
+    contact_phone: str
+    entry_ok: bool | None
+    time_window_start: datetime | None
+    time_window_end: datetime | None
+    about_staff_id: UUID | None
+    conversation_id: UUID | None
+    turn_id: UUID | None
+    incident_id: UUID | None
+    triage: dict[str, Any] | None
+    needs_person: bool
+
+
+@dataclass(frozen=True)
+class Background:
+    """What is known about a report: its place and category, who reports it, and the settings that hold."""
+
+    settings: Mapping[str, Any]
+    space_id: UUID | None
+    building_id: UUID | None
+    household_id: UUID | None
+    order_kind: OrderKind | None
+    name: str
+    phone: str
+    language: str
+
+
+def setting(name: str, overrides: Mapping[str, Any], defaults: Mapping[str, Any]) -> Any:
+    return overrides.get(name, defaults.get(name, BUILT_IN[name]))
+
+
+async def look_up(
+    session: AsyncSession, caller: Caller, resident_id: UUID | None, details: Details, *, locked: bool
+) -> Background:
+    """Raises: SpaceNotFound, CategoryNotFound, ResidentNotFound."""
+    space_id, category_id = details.get("space_id"), details.get("category_id")
+    values = {
+        "in_community": caller.community_id, "at_space": space_id, "of_category": category_id, "of": resident_id,
+        "lock_key": str(resident_id),
+    }  # fmt: skip
+    row = (await session.execute(_looking_up(locked=locked), values)).one()
+    if space_id is not None and row.space_id is None:
+        raise SpaceNotFound
+    if category_id is not None and row.category_id is None:
+        raise CategoryNotFound
+    if resident_id is not None and row.name is None:
+        raise ResidentNotFound
+    household_id, space_id, building_id = _home(row.homes or [], space_id, details.get("place_text", ""))
+    return Background(
+        settings={name: setting(name, row.overrides, row.defaults or {}) for name in BUILT_IN},
+        space_id=space_id,
+        building_id=row.building_id or building_id,
+        household_id=household_id,
+        order_kind=row.order_kind,
+        name=row.name or "",
+        phone=row.phone or "",
+        language=row.language or "zh",
+    )
+
+
+def _home(
+    homes: Sequence[Sequence[str]], space_id: UUID | None, place_text: str
+) -> tuple[UUID | None, UUID | None, UUID | None]:
+    """(household, space, building): who has one home means that one, unless another place is named."""
+    for household_id, room_id, building_id in homes:
+        if str(space_id) == room_id:
+            return UUID(household_id), space_id, UUID(building_id) if building_id else None
+    if len(homes) != 1:
+        return None, space_id, None
+    household_id, room_id, building_id = homes[0]
+    if space_id is not None or place_text:
+        return UUID(household_id), space_id, None
+    return UUID(household_id), UUID(room_id), UUID(building_id) if building_id else None
+
+
+def _value(name: str) -> BindParameter[UUID]:
+    return bindparam(name, type_=Uuid)
+
+
+@cache
+def _looking_up(*, locked: bool) -> Select[Any]:
+    community, reporter = _value("in_community"), _value("of")
+    homes = (
+        select(func.jsonb_agg(func.jsonb_build_array(Household.id, Household.room_id, Residency.building_id)))
+        .select_from(Residency)
+        .join(Household, Household.id == Residency.household_id)
+        .where(Residency.resident_id == reporter)
+        .scalar_subquery()
+    )
+    lock = func.pg_advisory_xact_lock(func.hashtextextended(bindparam("lock_key", type_=String), 0))
+    return (
+        select(
+            Community.overrides, Organisation.defaults,
+            Space.id.label("space_id"), Space.building_id,
+            WorkOrderCategory.id.label("category_id"), WorkOrderCategory.order_kind,
+            Resident.name, Resident.phone, Resident.language,
+            homes.label("homes"), (lock if locked else null()).label("locked"),
+        )
+        .select_from(Community)
+        .outerjoin(Organisation, Organisation.id == Community.organisation_id)
+        .outerjoin(Space, (Space.id == _value("at_space")) & (Space.community_id == community))
+        .outerjoin(
+            WorkOrderCategory,
+            (WorkOrderCategory.id == _value("of_category")) & (WorkOrderCategory.community_id == community)
+            & WorkOrderCategory.archived_at.is_(None),
+        )
+        .outerjoin(Resident, (Resident.id == reporter) & (Resident.community_id == community))
+        .where(Community.id == community)
+    )  # fmt: skip
+
+
+async def find_recent(
+    session: AsyncSession, caller: Caller, *, reporter_id: UUID | None, space_id: UUID | None
+) -> list[Recent]:
+    """The newest orders of the reporter and of the place, each once, the reporter's first."""
+    values = {"in_community": caller.community_id, "of": reporter_id, "at_space": space_id}
+    found = await session.execute(_finding_recent(), values)
+    rows = {row.id: row for row in found}.values()
+    return [
+        Recent(
+            kind=row.kind, category_id=row.category_id, space_id=row.space_id, place_text=row.place_text,
+            text=row.text, reporter_id=row.reporter_id, id=row.id, duplicate_of_id=row.duplicate_of_id,
+            created_at=row.created_at, ended=row.closed_at is not None, urgency=row.urgency, channel=row.channel,
+        )
+        for row in rows
+    ]  # fmt: skip
+
+
+@cache
+def _finding_recent() -> Executable:
+    columns = (
+        WorkOrder.id, WorkOrder.kind, WorkOrder.category_id, WorkOrder.space_id, WorkOrder.place_text, WorkOrder.text,
+        WorkOrder.reporter_id, WorkOrder.duplicate_of_id, WorkOrder.created_at, WorkOrder.closed_at,
+        WorkOrder.urgency, WorkOrder.channel,
+    )  # fmt: skip
+    ours = select(*columns).where(WorkOrder.community_id == _value("in_community"))
+    newest = [
+        ours.where(same).order_by(WorkOrder.id.desc()).limit(RECENT_ROWS_MAX).subquery()
+        for same in (WorkOrder.reporter_id == _value("of"), WorkOrder.space_id == _value("at_space"))
+    ]
+    return union_all(*(select(one) for one in newest))
+
+
+async def write(session: AsyncSession, order: Mapping[str, Any], event: Mapping[str, Any]) -> WorkOrder:
+    """The order with its number and its first event, in one statement."""
+    values = {f"order_{name}": value for name, value in order.items()}
+    values |= {f"event_{name}": value for name, value in event.items()}
+    written: WorkOrder = (await session.scalars(_writing(tuple(order), tuple(event)), values)).one()
+    return written
+
+
+@cache
+def _writing(order_columns: tuple[str, ...], event_columns: tuple[str, ...]) -> Any:
+    first = insert_or_update(WorkOrderCounter).values(community_id=_value("order_community_id"), last_number=1)
+    numbered = (
+        first.on_conflict_do_update(
+            index_elements=[WorkOrderCounter.community_id],
+            set_={"last_number": WorkOrderCounter.last_number + 1},
+        )
+        .returning(WorkOrderCounter.last_number)
+        .cte("numbered")
+    )
+    opened = (
+        insert(WorkOrder)
+        .from_select(
+            [*order_columns, "number"],
+            select(*_values(WorkOrder, "order", order_columns), numbered.c.last_number),
+            include_defaults=False,
+        )
+        .returning(WorkOrder)
+        .cte("opened")
+    )
+    told = insert(WorkOrderEvent).from_select(
+        list(event_columns), select(*_values(WorkOrderEvent, "event", event_columns)), include_defaults=False
+    )
+    return select(WorkOrder).from_statement(select(opened).add_cte(told.cte("told")))
+
+
+def _values(table: type[WorkOrder | WorkOrderEvent], prefix: str, columns: Sequence[str]) -> list[BindParameter[Any]]:
+    # A value that bears the name of a column would be written into it, asked for or not.
+    attributes: list[InstrumentedAttribute[Any]] = [getattr(table, column) for column in columns]
+    return [bindparam(f"{prefix}_{one.key}", type_=one.type) for one in attributes]
