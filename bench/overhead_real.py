@@ -1,5 +1,6 @@
 """The parts of `bench_overhead` that need a real engine: its own pace, its own cache."""
 
+import re
 import statistics
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -15,8 +16,6 @@ from bench.pairs import Ratio, Sample, compare, exactly, goal, interval, table
 from bench.raw_client import Heard
 
 BUSY_STREAMS = 6
-BLOCK_TOKENS = 16
-"""vLLM keeps whole blocks of a prompt."""
 TALKS, TURNS = 3, 4
 
 
@@ -60,7 +59,7 @@ async def cache_hits(bench: Bench) -> None:
 
     Talks of several turns go on side by side, so that the cache has to serve more than the last prompt.
     """
-    connection = await bench.linli.connect()
+    connection, block = await bench.linli.connect(), await block_tokens(bench)
     asked = [f"In this building, {text[0].lower()}{text[1:]}" for text in questions(TALKS * TURNS)]
     histories: list[list[dict[str, str]]] = [[] for _ in range(TALKS)]
     earlier: list[list[int]] = []
@@ -71,15 +70,27 @@ async def cache_hits(bench: Bench) -> None:
             prompt_tokens = await tokenised(bench, history, question)
             heard: Heard = await connection.send(with_history(bench.linli, history).request(question))
             shared = max((common(before, prompt_tokens) for before in earlier), default=0)
-            attainable += shared // BLOCK_TOKENS * BLOCK_TOKENS if turn or talk else 0
+            attainable += shared // block * block if turn or talk else 0
             # The first prompt of all has nothing before it; what it hits was left by another part of the bench.
             reached += heard.cached_tokens if turn or talk else 0
             prompts += len(prompt_tokens)
             earlier.append(prompt_tokens)
             history += [{"role": "user", "content": question}, {"role": "assistant", "content": heard.text or "-"}]
     connection.close()
-    print(f"P9 {TALKS * TURNS} prompts of {prompts} tokens: {attainable} attainable from the cache, {reached} reached")
+    print(
+        f"P9 {TALKS * TURNS} prompts of {prompts} tokens in blocks of {block}: {attainable} attainable from the cache, "
+        f"{reached} reached"
+    )
     goal("P9 prefix-cache hits / attainable", exactly(reached / max(1, attainable)), at_least=0.95)
+
+
+async def block_tokens(bench: Bench) -> int:
+    """How many tokens the engine keeps or forgets together: it reuses whole blocks of a prompt."""
+    async with httpx.AsyncClient(trust_env=False) as client:
+        told = (await client.get(f"{bench.engine_url.removesuffix('/v1')}/metrics")).raise_for_status().text
+    found = re.search(r'vllm:cache_config_info{.*block_size="(\d+)"', told)
+    assert found is not None, "vLLM tells its block size"
+    return int(found[1])
 
 
 def with_history(side: Side, history: list[dict[str, str]]) -> Side:

@@ -1,7 +1,8 @@
 """The engine client: an OpenAI-compatible server over HTTP, vLLM first.
 
-Plain `httpx` and our own event reader rather than the `openai` package: that one builds a pydantic object for every
-token (measured: 265 µs of CPU a token against 58 µs here) and retries where we must not.
+`httpx` over aiohttp's connections, whose parser is compiled (64 streams at 20 tokens/s: 120 to 130 µs of CPU a token,
+against 390 to 820 over httpx's own), and our own event reader rather than the `openai` package: that one builds a
+pydantic object for every token and retries where we must not.
 """
 
 import asyncio
@@ -13,6 +14,8 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 import httpx
+from aiohttp import ClientError, ClientSession, DummyCookieJar, TCPConnector
+from httpx_aiohttp import AiohttpTransport
 from pydantic import SecretStr
 
 from models import structured
@@ -24,6 +27,10 @@ from models.sse import DONE, Answer, Events
 
 RETRY_PAUSE_SECONDS = 0.2
 LAST_BYTES_SECONDS = 0.1
+KEEP_SECONDS = 5.0
+"""How long an idle connection is kept: less than servers keep theirs, or a request would meet one that closes."""
+HTTP_ERRORS = (httpx.HTTPError, ClientError)
+"""aiohttp's errors become httpx's, all but what it says of malformed answers."""
 REFUSALS_APART_SECONDS_MAX = 30.0
 """Refusals further apart than this, beyond the limit on refusing, are two stories; a worker rests for less."""
 RETRY_TEMPERATURE = 0.2
@@ -81,7 +88,7 @@ class VllmEngine:
             headers=headers,
             # Reads are timed by us: first token, between tokens and total are three limits, httpx knows one.
             timeout=httpx.Timeout(10, connect=settings.engine_connect_seconds, read=None),
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=settings.engine_slots_max),
+            transport=AiohttpTransport(client=_open_session),
             trust_env=False,
         )
         self._breaker = Breaker(
@@ -234,7 +241,7 @@ class VllmEngine:
                         chunk = await anext(chunks)
                 except StopAsyncIteration:
                     return
-                except (TimeoutError, httpx.HTTPError) as error:
+                except (TimeoutError, *HTTP_ERRORS) as error:
                     if payload == DONE:
                         return
                     raise _broken(error, owed) from error
@@ -261,7 +268,7 @@ class VllmEngine:
                 response = await self._http.send(request, stream=True)
         except TimeoutError as error:
             raise _broken(error, owed) from error
-        except httpx.HTTPError as error:
+        except HTTP_ERRORS as error:
             raise EngineUnreached(f"The engine cannot be reached: {error!r}") from error
         try:
             if response.status_code != httpx.codes.OK:
@@ -326,10 +333,15 @@ class VllmEngine:
         except TimeoutError as error:
             kind = EngineHung if owed.is_cut else CanaryLate
             raise kind("No test token came.") from error
-        except httpx.HTTPError as error:
+        except HTTP_ERRORS as error:
             raise EngineFailed(f"No test token: {error!r}") from error
         if response.status_code != httpx.codes.OK:
             raise await self._refused(response)
+
+
+def _open_session() -> ClientSession:
+    # We send no more than the engine has slots; another limit here would only hide who waits.
+    return ClientSession(connector=TCPConnector(limit=0, keepalive_timeout=KEEP_SECONDS), cookie_jar=DummyCookieJar())
 
 
 Stream = Callable[[Request], AsyncGenerator[Delta, None]]
