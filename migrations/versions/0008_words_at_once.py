@@ -6,8 +6,8 @@ passages take 85 ms in place of 35 until the server's own round came by, and tau
 
 from alembic import op
 
-revision = "0006"
-down_revision = "0005"
+revision = "0008"
+down_revision = "0007"
 branch_labels = None
 depends_on = None
 
