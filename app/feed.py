@@ -20,13 +20,24 @@ import structlog
 from prometheus_client import Counter
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.errors import Invalid, NotFound
 from app.feed_followers import REDIS_AWAY, Event, Follower, FollowerTooSlow, Hub, text_of, to_json
 from app.queue_gather import Gathered
 from app.settings import Settings
 
-__all__ = ["IDLE", "Event", "Feed", "FeedGone", "FollowerTooSlow", "InvalidEventId", "TokenFrames", "check_event_id"]
+__all__ = [
+    "IDLE",
+    "Event",
+    "Feed",
+    "FeedGone",
+    "FollowerTooSlow",
+    "InvalidEventId",
+    "TokenFrames",
+    "check_event_id",
+    "publish_after_commit",
+]
 
 log = structlog.get_logger(__name__)
 
@@ -330,6 +341,13 @@ class TokenFrames:
         self._sent_chars += len(text)
         self._sent_at = asyncio.get_running_loop().time()
         return True
+
+
+def publish_after_commit(
+    session: AsyncSession, row_id: UUID, name: str, data: dict[str, Any], *, token: int = 0
+) -> None:
+    """Publish when the transaction of `session` has committed, and not at all when it rolls back."""
+    session.info.setdefault("events", []).append((row_id, name, data, token))
 
 
 def _key(turn_id: UUID) -> str:

@@ -47,13 +47,17 @@ class Runtime:
 
     @asynccontextmanager
     async def transaction(self, tenant: Tenant | None) -> AsyncIterator[AsyncSession]:
-        """One transaction of one tenant: committed at the end, rolled back by an exception. Jobs leave after commit."""
+        """One transaction of one tenant: committed at the end, rolled back by an exception. Jobs and events leave after
+        commit.
+        """
         async with self.sessions() as session:
             session.info["tenant"] = tenant
             async with session.begin():
                 yield session
         for job in cast("list[Job]", session.info.get("jobs", [])):
             await self.send(job)
+        for row_id, name, data, token in session.info.get("events", []):
+            await self.feed.publish(row_id, name, data, token=token)
 
     async def send(self, job: Job) -> None:
         """Tell the workers about a committed row. A failure is only logged: the sweeper sends what was left waiting."""

@@ -179,6 +179,9 @@ class Settings(BaseSettings):
     feed_publish_seconds: float = Field(2, description="How long a publisher waits for Redis before it goes on.")
     follower_buffer_events_max: int = Field(256, description="Events held in memory for one follower.")
     follower_stall_seconds: float = Field(30, description="A follower that reads nothing for so long is cut.")
+    conversation_stream_seconds: float = Field(
+        300, description="How long a stream of a conversation stays open until its client comes back for more."
+    )
 
     # The way out to addresses that people type in (webhooks, channels that ring somebody)
     outgoing_ports: list[int] = Field([80, 443, 8080, 8443], description="Ports that such addresses may name.")

@@ -75,6 +75,7 @@ def settings(services: Services, tmp_path_factory: pytest.TempPathFactory) -> Se
         unsure_score_min=0.6,
         unsure_score_max=0.6,
         turns_per_minute_max=100_000,
+        conversation_stream_seconds=0.2,
     )
 
 

@@ -4,11 +4,37 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-from sqlalchemy import BigInteger, Integer, Select, Uuid, bindparam, func, select, update
-from sqlalchemy.dialects.postgresql import aggregate_order_by
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Integer,
+    Select,
+    Subquery,
+    Uuid,
+    bindparam,
+    func,
+    select,
+    union_all,
+    update,
+)
+from sqlalchemy.dialects.postgresql import aggregate_order_by, insert
 from sqlalchemy.orm import aliased
 
-from app.chat.tables import FINAL, Conversation, Mode, Route, Turn, TurnStatus
+from app.chat import prompt
+from app.chat.tables import (
+    FINAL,
+    Conversation,
+    ConversationDraft,
+    ConversationMessage,
+    ConversationStatus,
+    DraftKind,
+    DraftStatus,
+    MessageKind,
+    Mode,
+    Route,
+    Turn,
+    TurnStatus,
+)
 from app.db import Tenant, UtcTime
 from app.people.callers import (
     BadToken,
@@ -70,9 +96,9 @@ async def claim(runtime: Runtime, lease: Lease) -> Claim | Turn | None:
         turn,
         lease.token,
         tenant,
-        _asker(tenant, conversation, rights, key),
+        asker_of(tenant, conversation, rights, key),
         name,
-        turn.history if turn.history is not None else _history(earlier or []),
+        turn.history if turn.history is not None else _history(earlier or [], turn.language),
         restarted=turn.attempts > 1,
     )
 
@@ -99,19 +125,8 @@ def _claiming() -> Select[Any]:
         .returning(Turn)
         .cte("claimed")
     )
-    turn, before = aliased(Turn, claimed), aliased(Turn)
-    last = (
-        select(before.number, before.messages, before.answer)
-        .where(
-            before.conversation_id == turn.conversation_id,
-            before.number < turn.number,
-            before.status.in_(FINAL),
-        )
-        .order_by(before.number.desc())
-        .limit(bindparam("turns_max", type_=Integer))
-        .correlate(turn)
-        .subquery()
-    )
+    turn = aliased(Turn, claimed)
+    last = _said_before(turn)
     said = func.jsonb_build_array(last.c.messages, last.c.answer)
     earlier = select(func.jsonb_agg(aggregate_order_by(said, last.c.number))).correlate(turn).scalar_subquery()
     statement: Select[Any] = (
@@ -126,7 +141,40 @@ def _claiming() -> Select[Any]:
     return statement
 
 
-def _asker(tenant: Tenant, conversation: Conversation, rights: Any, key: ApiKey | None) -> Caller | None:
+def _said_before(turn: Any) -> Subquery:
+    """The last turns and replies of staff before a turn. The wish for a person is left out: who reads that one was
+    called would call one again, or say so.
+    """
+    before, reply, at_most = aliased(Turn), aliased(ConversationMessage), bindparam("turns_max", type_=Integer)
+    turns = (
+        select(before.number, before.messages, before.answer)
+        .where(
+            before.conversation_id == turn.conversation_id,
+            before.number < turn.number,
+            before.status.in_(FINAL),
+            before.route.is_distinct_from(Route.HANDOFF),
+        )
+        .order_by(before.number.desc())
+        .limit(at_most)
+        .correlate(turn)
+        .subquery()
+    )
+    replies = (
+        select(reply.number, func.jsonb_build_array().label("messages"), reply.text.label("answer"))
+        .where(
+            reply.conversation_id == turn.conversation_id,
+            reply.number < turn.number,
+            reply.kind == MessageKind.REPLY,
+        )
+        .order_by(reply.number.desc())
+        .limit(at_most)
+        .correlate(turn)
+        .subquery()
+    )
+    return union_all(select(turns), select(replies)).subquery()
+
+
+def asker_of(tenant: Tenant, conversation: Conversation, rights: Any, key: ApiKey | None) -> Caller | None:
     """Who asked, with the rights of now; None when they have none any more."""
     if conversation.account_id is None:
         return caller_of_key(tenant, key)
@@ -136,9 +184,13 @@ def _asker(tenant: Tenant, conversation: Conversation, rights: Any, key: ApiKey 
         return None
 
 
-def _history(earlier: list[tuple[list[str], str]]) -> list[dict[str, str]]:
+def _history(earlier: list[tuple[list[str], str]], language: str) -> list[dict[str, str]]:
+    """As the model reads it. What a person of the staff said is told as such: it is not the bot's word."""
     history: list[dict[str, str]] = []
     for messages, answer in earlier:
+        if not messages:
+            history.append({"role": "user", "content": prompt.said_by_staff(answer, language)})
+            continue
         history.append({"role": "user", "content": "\n".join(messages)})
         if answer:
             history.append({"role": "assistant", "content": answer})
@@ -148,11 +200,16 @@ def _history(earlier: list[tuple[list[str], str]]) -> list[dict[str, str]]:
 async def save(
     runtime: Runtime, claimed: Claim, draft: Draft, *, status: TurnStatus, error: str | None = None
 ) -> Turn | None:
-    """The finished turn, or None when a newer claim has taken over and this worker's answer is dropped."""
+    """The finished turn, or None when it is this worker's no more: a newer claim has it, or a person took over."""
     async with runtime.transaction(claimed.tenant) as session:
         saved: Turn | None = await session.scalar(
             update(Turn)
-            .where(Turn.id == claimed.turn.id, Turn.claim_token == claimed.token, Turn.status == TurnStatus.RUNNING)
+            .where(
+                Turn.id == claimed.turn.id,
+                Turn.claim_token == claimed.token,
+                Turn.status == TurnStatus.RUNNING,
+                _bot_has_the_word(),
+            )
             .values(
                 status=status,
                 error=error,
@@ -171,6 +228,50 @@ async def save(
             .execution_options(populate_existing=True)
         )
         return saved
+
+
+def _bot_has_the_word() -> ColumnElement[bool]:
+    """Looked at once more as the answer is saved: the turn was taken from the bot when a person took over, but not by
+    a release that knew of no such thing.
+    """
+    return (
+        select(Conversation.id)
+        .where(Conversation.id == Turn.conversation_id, Conversation.status == ConversationStatus.BOT)
+        .exists()
+    )
+
+
+async def keep_for_staff(runtime: Runtime, claimed: Claim, draft: Draft) -> Turn | None:
+    """The turn, when a person took over while this worker was writing: its words become a draft that staff may use.
+
+    None when the turn is another claim's. Safe to repeat.
+    """
+    async with runtime.transaction(claimed.tenant) as session:
+        turn: Turn | None = await session.scalar(
+            update(Turn)
+            .where(
+                Turn.id == claimed.turn.id,
+                Turn.claim_token == claimed.token,
+                Turn.status.in_((TurnStatus.RUNNING, TurnStatus.PASSED_ON)),
+                ~_bot_has_the_word() | (Turn.status == TurnStatus.PASSED_ON),
+            )
+            .values(status=TurnStatus.PASSED_ON, finished_at=func.coalesce(Turn.finished_at, runtime.clock()))
+            .returning(Turn)
+            .execution_options(populate_existing=True)
+        )
+        if turn is not None and draft.answer:
+            now = runtime.clock()
+            await session.execute(
+                insert(ConversationDraft)
+                .values(
+                    community_id=turn.community_id, conversation_id=turn.conversation_id, turn_id=turn.id,
+                    kind=DraftKind.BOT_ANSWER, status=DraftStatus.DONE, language=turn.language, text=draft.answer,
+                    mode=draft.mode, citations=draft.citations, up_to_number=turn.number, created_at=now,
+                    finished_at=now,
+                )
+                .on_conflict_do_nothing()
+            )  # fmt: skip
+        return turn
 
 
 async def find_saved(runtime: Runtime, claimed: Claim) -> Turn | None:

@@ -15,6 +15,7 @@ from sqlalchemy import (
     Text,
     Update,
     bindparam,
+    case,
     func,
     insert,
     literal,
@@ -27,7 +28,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.types import TypeEngine
 
-from app.chat.tables import FINAL, Conversation, Turn, TurnStatus
+from app.chat import handoff, story, wishes
+from app.chat.tables import FINAL, Conversation, ConversationStatus, Turn, TurnStatus
 from app.clock import CLOCK
 from app.errors import Invalid, NotFound
 from app.knowledge.language import language_of
@@ -43,7 +45,7 @@ TITLE_CHARS = 30
 NEW_TURN: dict[InstrumentedAttribute[Any], Any] = {
     Turn.status: TurnStatus.WAITING, Turn.claim_token: 0, Turn.attempts: 0, Turn.stop_requested: False,
     Turn.answer: "", Turn.quotes: [], Turn.citations: [], Turn.trace: {},
-    Turn.prompt_tokens: 0, Turn.cached_tokens: 0, Turn.completion_tokens: 0,
+    Turn.prompt_tokens: 0, Turn.cached_tokens: 0, Turn.completion_tokens: 0, Turn.finished_at: None,
 }  # fmt: skip
 """What a turn begins with. An insert from a select cannot take the columns' own defaults."""
 
@@ -104,6 +106,7 @@ def _opening(*, last_number: int) -> Insert:
         Conversation.title, Conversation.created_at,
     )  # fmt: skip
     values = {column.key: _own(column) for column in columns}
+    values["last_activity_at"] = _own(Conversation.created_at)
     conversation_id = _value("conversation_id", Conversation.id.type)
     return insert(Conversation).values(id=conversation_id, last_number=last_number, **values)
 
@@ -159,6 +162,35 @@ async def get_own_turn(session: AsyncSession, caller: Caller, turn_id: UUID) -> 
     return found
 
 
+async def _own_locked(
+    session: AsyncSession, runtime: Runtime, caller: Caller, conversation_id: UUID | None, *, title: str
+) -> Conversation:
+    """The caller's own conversation, held until the transaction ends; a new one where none is named.
+
+    Raises ConversationNotFound.
+    """
+    if conversation_id is None:
+        return await open_conversation(session, runtime, caller, title=title)
+    return await get_own(session, caller, conversation_id, locked=True)
+
+
+async def get_own(
+    session: AsyncSession, caller: Caller, conversation_id: UUID, *, locked: bool = False
+) -> Conversation:
+    """Raises ConversationNotFound, also for those the caller may only read."""
+    own = visible_to(caller).where(
+        Conversation.id == conversation_id,
+        Conversation.caller_kind == caller.kind,
+        Conversation.caller_id == caller.id,
+    )
+    if locked:
+        own = own.with_for_update().execution_options(populate_existing=True)
+    found = await session.scalar(own)
+    if found is None:
+        raise ConversationNotFound
+    return found
+
+
 def check_text(text: str, *, chars_max: int) -> str:
     """The question without outer blanks and unprintable marks. Raises QuestionEmpty, QuestionTooLong."""
     if len(text) > chars_max:
@@ -180,10 +212,15 @@ async def start_turn(
 ) -> Turn:
     """A question becomes a waiting turn, or joins the one that still waits in its conversation (a burst).
 
+    Where a person has the conversation it is passed on to them, and where it asks for a person they are called.
     One statement. The job leaves after commit. `history` comes from callers that keep it themselves.
     Raises QuestionEmpty, QuestionTooLong, ConversationNotFound, QueueFull (a burst joins even then).
     """
     question = check_text(text, chars_max=runtime.settings.turn_text_chars_max)
+    if history is None and (wish := wishes.find(question)):
+        own = await _own_locked(session, runtime, caller, conversation_id, title=question[:TITLE_CHARS])
+        if granted := await handoff.grant(session, runtime, caller, own, wish=wish, question=question):
+            return granted
     full = await _find_full(runtime, caller.community_id)
     if full and conversation_id is None:
         raise full
@@ -203,7 +240,9 @@ async def start_turn(
     turn: Turn | None = (await session.scalars(statement, values)).one_or_none()
     if turn is None:
         raise full or ConversationNotFound
-    if len(turn.messages) == 1:
+    if turn.status is TurnStatus.PASSED_ON:
+        story.tell_ended(session, turn)
+    elif len(turn.messages) == 1:
         send_after_commit(session, job_of(turn.id, turn.community_id, turn.conversation_id))
     return turn
 
@@ -216,11 +255,11 @@ def _starting() -> Any:
 
 @cache
 def _continuing(*, full: bool) -> Any:
-    """The question joins the turn that still waits or, unless the queue is full, becomes one."""
+    """The question joins the turn that still waits or becomes one; while the queue is full, only one to a person."""
     own = _numbered(_taking_number())
     joined = _joined(own)
-    rows = select(joined) if full else union_all(select(joined), select(_added(own, unless=joined)))
-    return select(Turn).from_statement(rows)
+    added = _added(own, unless=joined, only_to_a_person=full)
+    return select(Turn).from_statement(union_all(select(joined), select(added)))
 
 
 async def _find_full(runtime: Runtime, community_id: UUID) -> QueueFull | None:
@@ -250,12 +289,25 @@ def _taking_number() -> Update:
             Conversation.caller_kind == _own(Conversation.caller_kind),
             Conversation.caller_id == _own(Conversation.caller_id),
         )
-        .values(last_number=func.greatest(Conversation.last_number, given.scalar_subquery()) + 1)
+        .values(
+            last_number=func.greatest(Conversation.last_number, given.scalar_subquery()) + 1,
+            last_activity_at=_own(Conversation.created_at),
+            status=case(
+                *(
+                    (Conversation.status == now, literal(then, Conversation.status.type))
+                    for now, then in handoff.RESIDENT_WRITES.items()
+                )
+            ),
+            assignee_id=case(
+                (Conversation.status == ConversationStatus.RESOLVED, None), else_=Conversation.assignee_id
+            ),
+            chase_at=case((Conversation.status == ConversationStatus.SNOOZED, None), else_=Conversation.chase_at),
+        )
     )
 
 
 def _numbered(statement: Insert | Update) -> CTE:
-    return statement.returning(Conversation.id, Conversation.last_number).cte("own")
+    return statement.returning(Conversation.id, Conversation.last_number, Conversation.status).cte("own")
 
 
 def _joined(own: CTE) -> CTE:
@@ -274,14 +326,19 @@ def _joined(own: CTE) -> CTE:
     )
 
 
-def _added(own: CTE, *, unless: CTE | None = None) -> CTE:
-    """A new waiting turn with the number taken, unless the question has joined another."""
+def _added(own: CTE, *, unless: CTE | None = None, only_to_a_person: bool = False) -> CTE:
+    """A new turn with the number taken, unless the question has joined another: waiting, or passed on to a person."""
     given = (Turn.id, Turn.community_id, Turn.messages, Turn.history, Turn.language, Turn.created_at)
     values: dict[InstrumentedAttribute[Any], Any] = {column: _own(column) for column in given}
     values |= {column: literal(value, column.type) for column, value in NEW_TURN.items()}
+    to_a_person, of = own.c.status != ConversationStatus.BOT, Turn.status.type
+    values[Turn.status] = case((to_a_person, literal(TurnStatus.PASSED_ON, of)), else_=literal(TurnStatus.WAITING, of))
+    values[Turn.finished_at] = case((to_a_person, _own(Turn.created_at)))
     row = select(*values.values(), own.c.id, own.c.last_number)
     if unless is not None:
         row = row.where(~select(unless).exists())
+    if only_to_a_person:
+        row = row.where(to_a_person)
     columns = [column.key for column in (*values, Turn.conversation_id, Turn.number)]
     return insert(Turn).from_select(columns, row, include_defaults=False).returning(Turn).cte("added")
 

@@ -67,6 +67,11 @@ def judgement(quotes: Sequence[Mapping[str, Any]], question: str) -> tuple[Messa
     return (Message("system", JUDGE_SYSTEM), Message("user", JUDGE.format(quotes=shown, question=question)))
 
 
+def said_by_staff(text: str, language: str) -> str:
+    """A person's word in the history."""
+    return f"(A member of the property staff said: {text})" if language == "en" else f"（物业工作人员说：{text}）"
+
+
 def tokens_estimated(text: str) -> int:
     """About how many tokens a text is: two thirds of one per Chinese character, a quarter per other character."""
     wide = sum(1 for c in text if ord(c) > 0x2E7F)

@@ -2,6 +2,7 @@
 
 import re
 
+from app.chat import wishes
 from app.chat.tables import Route
 from app.chat.texts import Text
 
@@ -58,6 +59,9 @@ def choose(question: str) -> tuple[Route, Text | None]:
             return Route.SMALL_TALK, text
     if REFUSED.search(question):
         return Route.REFUSAL, Text.REFUSAL
+    if wishes.wants_person(question):
+        # Where a person can be had the wish was granted before this. Here is a door to which nobody could answer.
+        return Route.HANDOFF, Text.NO_PERSON_HERE
     return Route.KNOWLEDGE, None
 
 

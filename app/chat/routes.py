@@ -128,14 +128,6 @@ async def stop_turn(turn_id: UUID, caller: ChatCaller, runtime: RuntimeDep) -> T
     return turn_out(turn)
 
 
-@router.get("/communities/{cid}/conversations")
-async def get_community_conversations(caller: StaffReader, session: SessionDep, page: PageDep) -> Page[ConversationOut]:
-    """All conversations of the community, for staff, newest first."""
-    statement = conversations.visible_to(caller)
-    rows, cursor = await fetch_page(session, statement, id_column=Conversation.id, query=page, newest_first=True)
-    return Page(items=[conversation_out(row) for row in rows], next_cursor=cursor)
-
-
 @router.get("/communities/{cid}/turns/{turn_id}/trace")
 async def get_trace(turn_id: UUID, caller: StaffReader, session: SessionDep) -> TraceOut:
     """How an answer came about: route, passages with scores, tokens, times."""

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.chat.tables import Conversation, Mode, Route, Turn, TurnStatus
+from app.chat.tables import Conversation, ConversationStatus, HandoffReason, Mode, Route, Turn, TurnStatus
 
 
 class ConversationIn(BaseModel):
@@ -17,6 +17,8 @@ class ConversationOut(BaseModel):
     model_config = ConfigDict(from_attributes=True)
     id: UUID
     title: str
+    status: ConversationStatus = Field(description="Only in `bot` the bot answers; else what is said goes to a person.")
+    reason: HandoffReason | None = Field(description="Why a person was called last.")
     created_at: datetime
 
 

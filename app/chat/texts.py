@@ -14,6 +14,19 @@ class Text(StrEnum):
     THANKS = "thanks"
     GOODBYE = "goodbye"
     WHO = "who"
+    PERSON_CALLED = "person_called"
+    PERSON_CALLED_CLOSED = "person_called_closed"
+    PERSON_CALLED_BEFORE = "person_called_before"
+    PERSON_IS_HERE = "person_is_here"
+    PERSON_CAME = "person_came"
+    PERSON_LEFT = "person_left"
+    STILL_WAITING = "still_waiting"
+    STILL_CLOSED = "still_closed"
+    WILL_CALL_BACK = "will_call_back"
+    BOT_IS_BACK = "bot_is_back"
+    CASE_CLOSED = "case_closed"
+    URGENT_CALL = "urgent_call"
+    NO_PERSON_HERE = "no_person_here"
 
 
 TEXTS: dict[Text, dict[str, str]] = {
@@ -54,9 +67,66 @@ TEXTS: dict[Text, dict[str, str]] = {
         "zh": "我是邻里助手，一个计算机程序，根据小区的资料回答问题，并注明出处。",
         "en": "I am Linli, a computer program. I answer from the community's documents and name the source.",
     },
+    Text.PERSON_CALLED: {
+        "zh": "好的，已通知物业工作人员，请稍等，您可以先把情况写在这里。{minutes}分钟内没有人接，我会再告诉您。"
+        "{call}想继续问我，回复“继续问机器人”。",
+        "en": "All right, the staff have been called. You can already write down what it is about. If nobody comes "
+        "within {minutes} minutes I will tell you. {call}To go on with me, reply “back to the bot”.",
+    },
+    Text.PERSON_CALLED_CLOSED: {
+        "zh": "现在是物业下班时间，没有工作人员在线，{opens}上班。您的请求已经记下，上班后会联系您，"
+        "可以先把情况写在这里。{call}想继续问我，回复“继续问机器人”。",
+        "en": "The office is closed now and nobody is online; it opens at {opens}. Your request is noted, and somebody "
+        "will contact you after that. You can already write down what it is about. {call}To go on with me, reply "
+        "“back to the bot”.",
+    },
+    Text.PERSON_CALLED_BEFORE: {
+        "zh": "已经通知过工作人员，正在等他们接入，不用再发一次。想继续问我，回复“继续问机器人”。",
+        "en": "The staff have been called already and we are waiting for them; there is no need to ask again. "
+        "To go on with me, reply “back to the bot”.",
+    },
+    Text.PERSON_IS_HERE: {
+        "zh": "工作人员已经在这个会话里了，直接说就行。",
+        "en": "A member of the staff is here already; just write.",
+    },
+    Text.PERSON_CAME: {
+        "zh": "物业工作人员{name}已接入，接下来由{name}答复您。",
+        "en": "{name} of the property staff has joined and will answer you from here.",
+    },
+    Text.PERSON_LEFT: {
+        "zh": "会话已转回，正在为您安排另一位工作人员。",
+        "en": "We are finding another member of the staff for you.",
+    },
+    Text.STILL_WAITING: {
+        "zh": "抱歉，还没有工作人员接入，仍在为您排队，您不用重复发送。{call}",
+        "en": "Sorry, nobody has joined yet. You are still in line and need not ask again. {call}",
+    },
+    Text.STILL_CLOSED: {
+        "zh": "现在是物业下班时间，您的请求还在，{opens}上班后会联系您。{call}",
+        "en": "The office is closed now. Your request is kept, and somebody will contact you after {opens}. {call}",
+    },
+    Text.WILL_CALL_BACK: {
+        "zh": "抱歉，工作人员现在都没有接上。您的请求已经记下，会有人联系您，不用一直等在这里。{call}",
+        "en": "Sorry, nobody could join. Your request is noted and somebody will contact you; you need not wait "
+        "here. {call}",
+    },
+    Text.BOT_IS_BACK: {
+        "zh": "接下来由我继续为您解答，需要人工随时说“转人工”。",
+        "en": "I will go on from here. Say “talk to a person” whenever you want one.",
+    },
+    Text.CASE_CLOSED: {
+        "zh": "工作人员已结束这次会话，还有问题直接发消息就行。",
+        "en": "The staff have closed this conversation. Just write when there is more.",
+    },
+    Text.URGENT_CALL: {"zh": "急事请直接拨打{phone}。", "en": "If it is urgent, call {phone}. "},
+    Text.NO_PERSON_HERE: {
+        "zh": "这个入口接不了人工。请在小区的邻里对话里说“转人工”，或者直接联系物业服务中心。",
+        "en": "Nobody of the staff can be reached through this door. Ask for a person in the community's own chat, or "
+        "contact the property service centre.",
+    },
 }
 
 
-def say(text: Text, language: str) -> str:
-    """The text in `zh` or `en`."""
-    return TEXTS[text][language]
+def say(text: Text, language: str, **facts: object) -> str:
+    """The text in `zh` or `en`, its blanks filled."""
+    return TEXTS[text][language].format(**facts).strip()

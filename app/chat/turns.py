@@ -67,8 +67,12 @@ async def answer_turn(runtime: Runtime, lease: Lease) -> None:
 
 
 async def end(runtime: Runtime, claimed: Claim, draft: Draft, *, status: TurnStatus, error: str | None = None) -> None:
-    """Save the turn and tell its followers, in this order: what is told is kept."""
+    """Save the turn and tell its followers, in this order: what is told is kept. What a person took over is theirs."""
     turn = await _save(runtime, claimed, draft, status=status, error=error)
+    if turn is None and (passed_on := await claims.keep_for_staff(runtime, claimed, draft)):
+        # A person took over meanwhile: not a word of this is the bot's any more.
+        await tell_end(runtime, passed_on, token=claimed.token)
+        return
     if turn is None:
         log.warning("turn_taken_over", turn_id=str(claimed.turn.id), token=claimed.token)
         return

@@ -24,6 +24,7 @@ BUILT_IN: dict[str, Any] = {
     "work_order_duplicate_hours": 24,
     "work_order_reopen_days": 7,
     "return_visit_score_max": 2,
+    "handoff_wait_minutes": 10,
 }
 """Every setting of a community, with the value it has when nobody chose one."""
 

@@ -152,6 +152,9 @@ class SettingsChange(Body):
     return_visit_score_max: Annotated[int, Field(ge=0, le=5)] | None = Field(
         None, description="A rating with a score this low or lower brings a return visit; 0: none does."
     )
+    handoff_wait_minutes: int | None = Field(
+        None, ge=1, le=240, description="How long a resident waits for a person until both are told again."
+    )
 
 
 # Spaces

@@ -26,6 +26,7 @@ ROLE_SCOPES: dict[StaffRole, frozenset[str]] = {
         "staff:write",
         "knowledge:write",
         "conversations:read",
+        "conversations:write",
         "keys:read",
         "keys:write",
         "jobs:read",
@@ -35,7 +36,9 @@ ROLE_SCOPES: dict[StaffRole, frozenset[str]] = {
         "webhooks:write",
         "audit:read",
     },
-    StaffRole.FRONT_DESK: STAFF_BASE | DESK | {"residents:write", "conversations:read", "knowledge:write"},
+    StaffRole.FRONT_DESK: STAFF_BASE
+    | DESK
+    | {"residents:write", "conversations:read", "conversations:write", "knowledge:write"},
     StaffRole.ENGINEER: STAFF_BASE | DESK_BASE,
     StaffRole.SECURITY: STAFF_BASE | DESK_BASE,
     StaffRole.FINANCE: STAFF_BASE | DESK_BASE,

@@ -35,6 +35,8 @@ OBJECTS: dict[str, str] = {
     "filter[reporter_id]": "resident",
     "filter[building_id]": "space",
     "filter[space_id]": "space",
+    "draft_id": "draft",
+    "canned_reply_id": "canned reply",
 }
 """What each parameter and each field of a body names; `worlds.py` makes one of each. A test proves it complete."""
 
@@ -45,6 +47,7 @@ PINNED: dict[str, Any] = {
     "code": "charging_pile",
     "messages": [{"role": "user", "content": "几点上班"}],
     "timezone": "Asia/Shanghai",
+    "until": "2100-01-01T00:00:00Z",
 }
 """Fields whose valid values depend on more than the schema says."""
 

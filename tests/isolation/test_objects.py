@@ -69,7 +69,8 @@ def may_see(role: Role, operation: Operation, name: str, world: str) -> bool:
         return role.home == "home"
     if kind in MEANT_FOR_STAFF + OF_THE_DESK:
         return role.reads_staff_knowledge
-    return role.reads_conversations and not operation.writes
+    # In the inbox staff also act in a resident's conversation; under /me nobody speaks for another.
+    return role.reads_conversations and ("{cid}" in operation.path or not operation.writes)
 
 
 async def test_every_parameter_that_names_an_object_is_in_the_table(api: list[Operation]):

@@ -59,6 +59,8 @@ async def build_world(client: Client, make: Make, place: Place) -> World:
         "turn": turn["id"],
         "work_order": (await post("/api/v1/me/workorders", {"text": "厨房水管漏水"}, resident))["id"],
         "category": (await post("workorder-categories", CATEGORY))["id"],
+        "draft": (await post(f"conversations/{turn['conversation_id']}/drafts", {"kind": "summary"}))["id"],
+        "canned reply": (await post("canned-replies", {"code": "收到", "text": "收到，马上处理。"}))["id"],
     }
     return World(place, manager, resident, objects)
 
@@ -71,12 +73,15 @@ async def build_neighbour(client: Client, make: Make, home: World) -> World:
     body = {"questions": ["钥匙柜密码是什么"], "answer_zh": "只告诉员工。", "audience": "staff"}
     answer = await client.post(f"{home.place.url}/answers", json=body, as_=home.manager)
     order = await client.post("/api/v1/me/workorders", json={"text": "卧室插座没电"}, as_=other)
+    drafts = f"{home.place.url}/conversations/{turn['conversation_id']}/drafts"
+    draft = (await client.post(drafts, json={"kind": "summary"}, as_=home.manager)).json()
     objects = home.objects | {
         "work_order": order.json()["id"],
         "document": str(await make.document("员工手册", RULES, place=home.place, audience="staff")),
         "answer": answer.json()["id"],
         "conversation": turn["conversation_id"],
         "turn": turn["id"],
+        "draft": draft["id"],
     }
     return World(home.place, home.manager, other, objects)
 
