@@ -138,6 +138,15 @@ class Settings(BaseSettings):
     search_candidates: int = Field(100, description="Passages of each language that meaning and wording each propose.")
     document_wait_seconds: float = Field(60, description="Age at which the sweeper sends a waiting document again.")
 
+    # Service desk
+    files_url: str = Field(
+        "",
+        description="Photos and documents of work orders: s3://bucket/folder, gs:// or az://; empty: data_dir/files.",
+    )
+    files_per_order_max: int = Field(30, description="Photos and documents of one work order.")
+    photo_pixels_max: int = Field(60_000_000, description="Pixels of the largest photo that is unpacked.")
+    photo_side_pixels_max: int = Field(2_560, description="Longest side of a photo as it is kept.")
+
     # Chat
     turn_text_chars_max: int = Field(4_000, description="Longest question.")
     history_turns_max: int = Field(6, description="Earlier turns shown to the model at most.")

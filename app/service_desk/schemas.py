@@ -7,6 +7,7 @@ from uuid import UUID
 from pydantic import AwareDatetime, BaseModel, Field, StringConstraints
 
 from app.people.callers import CallerKind
+from app.people.personal import OfHousehold, OfResident
 from app.people.schemas import Body, FromRow, Phone
 from app.service_desk.tables import (
     CategoryClass,
@@ -186,9 +187,9 @@ class OrderOut(OrderBrief):
     building_id: UUID | None
     place_text: str
     reporter_kind: CallerKind
-    reporter_id: UUID | None
+    reporter_id: OfResident | None
     reporter_hidden: bool
-    household_id: UUID | None
+    household_id: OfHousehold | None
     about_staff_id: UUID | None
     needs_person: bool
     auto_classified: bool
@@ -222,7 +223,7 @@ class EventOut(FromRow):
 class CommentOut(FromRow):
     id: UUID
     author_kind: CallerKind
-    author_id: UUID | None
+    author_id: OfResident | None
     author_name: str
     visibility: Visibility
     text: str

@@ -25,6 +25,7 @@ OBJECTS: dict[str, str] = {
     "conversation_id": "conversation",
     "turn_id": "turn",
     "order_id": "work_order",
+    "file_id": "work_order_file",
     "category_id": "category",
     "filter[category_id]": "category",
     "parent_category_id": "category",

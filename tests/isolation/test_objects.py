@@ -20,7 +20,7 @@ from tests.make import Make, Person
 
 PERSONAL = ("conversation", "turn")
 MEANT_FOR_STAFF = ("document", "answer")
-OF_THE_DESK = ("work_order",)
+OF_THE_DESK = ("work_order", "work_order_file")
 """A resident's own, and the daily work of all staff."""
 AT_ONCE = 16
 """Requests under way at a time: more than the app's connections to Postgres, so that none of these stands idle."""

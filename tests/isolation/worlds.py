@@ -41,6 +41,7 @@ async def build_world(client: Client, make: Make, place: Place) -> World:
         assert answer.status_code in (200, 201, 202), answer.text
         return dict(answer.json())
 
+    order = (await post("/api/v1/me/workorders", {"text": "厨房水管漏水"}, resident))["id"]
     household = await client.get(f"{place.url}/households/{resident.household_id}", as_=manager)
     turn = await post("/api/v1/me/turns", {"text": "装修几点开始"}, resident)
     await post(f"/api/v1/turns/{turn['id']}/stop", {}, resident)
@@ -57,12 +58,20 @@ async def build_world(client: Client, make: Make, place: Place) -> World:
         "answer": (await post("answers", {"questions": ["前台几点上班"], "answer_zh": "八点半。"}))["id"],
         "conversation": turn["conversation_id"],
         "turn": turn["id"],
-        "work_order": (await post("/api/v1/me/workorders", {"text": "厨房水管漏水"}, resident))["id"],
+        "work_order": order,
+        "work_order_file": await attach(client, order, resident),
         "category": (await post("workorder-categories", CATEGORY))["id"],
         "draft": (await post(f"conversations/{turn['conversation_id']}/drafts", {"kind": "summary"}))["id"],
         "canned reply": (await post("canned-replies", {"code": "收到", "text": "收到，马上处理。"}))["id"],
     }
     return World(place, manager, resident, objects)
+
+
+async def attach(client: Client, order_id: str, reporter: Person) -> str:
+    """A file of a resident's order."""
+    file = {"file": ("reading.txt", "水表读数 356".encode())}
+    answer = await client.post(f"/api/v1/me/workorders/{order_id}/files", files=file, as_=reporter)
+    return str(answer.json()["id"])
 
 
 async def build_neighbour(client: Client, make: Make, home: World) -> World:
@@ -77,6 +86,7 @@ async def build_neighbour(client: Client, make: Make, home: World) -> World:
     draft = (await client.post(drafts, json={"kind": "summary"}, as_=home.manager)).json()
     objects = home.objects | {
         "work_order": order.json()["id"],
+        "work_order_file": await attach(client, order.json()["id"], other),
         "document": str(await make.document("员工手册", RULES, place=home.place, audience="staff")),
         "answer": answer.json()["id"],
         "conversation": turn["conversation_id"],
