@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Annotated, cast
+from typing import Annotated, Any, cast
 from uuid import UUID
 
 import structlog
@@ -56,8 +56,8 @@ class Runtime:
                 yield session
         for job in cast("list[Job]", session.info.get("jobs", [])):
             await self.send(job)
-        for row_id, name, data, token in session.info.get("events", []):
-            await self.feed.publish(row_id, name, data, token=token)
+        events = cast("list[tuple[UUID, str, dict[str, Any], int]]", session.info.get("events", []))
+        await asyncio.gather(*(self.feed.publish(row, name, data, token=token) for row, name, data, token in events))
 
     async def send(self, job: Job) -> None:
         """Tell the workers about a committed row. A failure is only logged: the sweeper sends what was left waiting."""

@@ -13,9 +13,10 @@ from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from uuid_utils.compat import uuid7
 
-from app.chat import claims, conversations
+from app.chat import claims, conversations, inbox
 from app.chat.claims import Draft
-from app.chat.tables import Conversation, Turn, TurnStatus
+from app.chat.inbox_schemas import FilterIn
+from app.chat.tables import Conversation, ConversationStatus, Turn, TurnStatus
 from app.db import Tenant
 from app.evals.scratch import callers_of
 from app.knowledge import centres, documents, search
@@ -220,8 +221,21 @@ async def _own_talks(town: Town) -> object:
 
 @operation("all conversations, for staff")
 async def _all_talks(town: Town) -> object:
+    return await _inbox(town, FilterIn())
+
+
+@operation("conversations of a status, for staff")
+async def _talks_of_a_status(town: Town) -> object:
+    return await _inbox(town, FilterIn(status=[ConversationStatus.BOT]))
+
+
+async def _inbox(town: Town, wanted: FilterIn) -> object:
     async with town.runtime.transaction(town.tenant) as session:
-        return await _page(town, session, conversations.visible_to(town.staff), Conversation.id)
+        statement = inbox.filtered(town.staff, wanted)
+        rows, cursor = await inbox.fetch_page(session, statement, cursor=None, limit=50)
+        assert cursor
+        rows, _ = await inbox.fetch_page(session, statement, cursor=cursor, limit=50)
+        return await inbox.show(session, rows)
 
 
 @operation("turns of a conversation")

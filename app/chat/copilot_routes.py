@@ -6,7 +6,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Response
 
 from app.chat import copilot_prompt, drafts, inbox
-from app.chat.inbox_schemas import DraftIn, DraftOut, SummaryOut, draft_out
+from app.chat.inbox_schemas import DraftIn, DraftOut, SummaryOut, draft_out, resident_of
 from app.chat.tables import ConversationDraft, DraftKind
 from app.people.callers import Caller, SessionDep, require_in_community
 from app.people.doors import DoorRoute
@@ -59,6 +59,7 @@ async def get_summary(conversation_id: UUID, caller: Reader, session: SessionDep
     entries = await drafts.latest_entries(session, conversation)
     worded = await drafts.latest_summary(session, caller, conversation_id)
     return SummaryOut(
+        resident_id=resident_of(conversation),
         extract=copilot_prompt.extract(entries, caller.language),
         worded=draft_out(worded) if worded else None,
         is_current=worded is not None and worded.up_to_number == conversation.last_number,

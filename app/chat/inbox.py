@@ -1,7 +1,7 @@
 """The staff's inbox: conversations by last activity, who has them, what is unread, replies kept ready."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -36,6 +36,9 @@ WRITERS = [role for role in StaffRole if "conversations:write" in ROLE_SCOPES[ro
 """Who may be given a conversation."""
 
 
+SNOOZE_DAYS_MAX = 366
+
+
 class StaffOnly(Forbidden):
     code = "staff_only"
 
@@ -43,11 +46,21 @@ class StaffOnly(Forbidden):
         super().__init__("Only a member of staff can have a conversation.", "只有员工可以接手会话。")
 
 
-class SnoozeInThePast(Invalid):
-    code = "snooze_in_the_past"
+class SnoozeUnfit(Invalid):
+    code = "snooze_unfit"
 
     def __init__(self) -> None:
-        super().__init__("This time is over already.", "该时间已经过去。")
+        super().__init__(
+            f"Name a time within the next {SNOOZE_DAYS_MAX} days.", f"请选择未来{SNOOZE_DAYS_MAX}天内的时间。",
+            days_max=SNOOZE_DAYS_MAX,
+        )  # fmt: skip
+
+
+class MessageEmpty(Invalid):
+    code = "message_empty"
+
+    def __init__(self) -> None:
+        super().__init__("The message is empty.", "消息不能为空。")
 
 
 class CannedReplyNotFound(NotFound):
@@ -161,7 +174,12 @@ async def show(session: AsyncSession, rows: Sequence[Conversation]) -> list[Inbo
 async def write(
     session: AsyncSession, runtime: Runtime, caller: Caller, conversation: Conversation, *, kind: MessageKind, text: str
 ) -> ConversationMessage:
-    """A note, or a reply of who has the conversation. Raises ConversationTaken, MoveNotAllowed (nobody has it yet)."""
+    """A note, or a reply of who has the conversation.
+
+    Raises MessageEmpty, ConversationTaken, MoveNotAllowed (nobody has it yet).
+    """
+    if not text:
+        raise MessageEmpty
     if kind is MessageKind.REPLY:
         if conversation.status is not ConversationStatus.HUMAN:
             allowed = [to for to, who in handoff.MOVES[conversation.status].items() if Actor.STAFF in who]
@@ -198,9 +216,9 @@ async def assign(
 async def snooze(
     session: AsyncSession, runtime: Runtime, caller: Caller, conversation: Conversation, *, until: datetime
 ) -> None:
-    """Raises SnoozeInThePast, MoveNotAllowed."""
-    if until <= runtime.clock():
-        raise SnoozeInThePast
+    """Raises SnoozeUnfit, MoveNotAllowed."""
+    if not timedelta() < until - runtime.clock() <= timedelta(days=SNOOZE_DAYS_MAX):
+        raise SnoozeUnfit
     await handoff.snooze(session, runtime, caller, conversation, until=until)
 
 
@@ -213,7 +231,7 @@ async def request(
 
 
 def label(conversation: Conversation, labels: Sequence[str]) -> None:
-    conversation.labels = sorted(set(labels))
+    conversation.labels = sorted(set(filter(None, labels)))
 
 
 def mark_read(conversation: Conversation, number: int) -> None:
@@ -249,7 +267,7 @@ async def get_canned_reply(
 async def open_canned_reply(
     session: AsyncSession, runtime: Runtime, caller: Caller, *, code: str, text: str, text_en: str
 ) -> CannedReply:
-    """Raises CannedReplyExists."""
+    """Raises CannedReplyExists, MessageEmpty."""
     await _check_code(session, caller, code)
     row = CannedReply(
         community_id=caller.community_id, code=code, text=text, text_en=text_en, created_at=runtime.clock()
@@ -262,7 +280,7 @@ async def open_canned_reply(
 async def change_canned_reply(
     session: AsyncSession, caller: Caller, row: CannedReply, changes: Mapping[str, Any]
 ) -> CannedReply:
-    """Raises CannedReplyExists."""
+    """Raises CannedReplyExists, MessageEmpty."""
     if changes.get("code", row.code) != row.code:
         await _check_code(session, caller, changes["code"])
     for name, value in changes.items():
@@ -272,5 +290,7 @@ async def change_canned_reply(
 
 
 async def _check_code(session: AsyncSession, caller: Caller, code: str) -> None:
+    if not code:
+        raise MessageEmpty
     if await session.scalar(canned_replies_visible_to(caller).where(CannedReply.code == code)):
         raise CannedReplyExists(code)

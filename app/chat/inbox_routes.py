@@ -25,6 +25,7 @@ from app.chat.inbox_schemas import (
     StoryOut,
     canned_reply_out,
     entry_out,
+    resident_of,
 )
 from app.chat.story import View
 from app.chat.tables import CannedReply, Conversation, ConversationStatus, HandoffReason, MessageKind
@@ -89,17 +90,18 @@ async def get_messages(
     conversation_id: UUID, caller: Reader, session: SessionDep, after: After = 0, limit: Rows = 100
 ) -> StoryOut:
     """Questions, answers, replies, notes and moves in one order, oldest first."""
-    await inbox.get(session, caller, conversation_id)
-    return await story_page(session, caller, conversation_id, after=after, limit=limit, view=View.STAFF)
+    conversation = await inbox.get(session, caller, conversation_id)
+    return await story_page(session, caller, conversation, after=after, limit=limit, view=View.STAFF)
 
 
 async def story_page(
-    session: AsyncSession, caller: Caller, conversation_id: UUID, *, after: int, limit: int, view: View
+    session: AsyncSession, caller: Caller, conversation: Conversation, *, after: int, limit: int, view: View
 ) -> StoryOut:
-    entries = await story.read(session, conversation_id, after=after, rows_max=limit + 1, view=view)
+    entries = await story.read(session, conversation.id, after=after, rows_max=limit + 1, view=view)
     more, entries = len(entries) > limit, entries[:limit]
     shown = [entry_out(entry, language=caller.language) for entry in entries]
-    return StoryOut(items=shown, next_after=entries[-1].number if more else None)
+    next_after = entries[-1].number if more else None
+    return StoryOut(resident_id=resident_of(conversation), items=shown, next_after=next_after)
 
 
 @router.post("/conversations/{conversation_id}/messages", status_code=201, response_model=EntryOut)

@@ -1,10 +1,10 @@
 """What the inbox looks like on the wire."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
 from app.chat.schemas import QuoteOut
 from app.chat.story import TURN, Entry
@@ -20,12 +20,31 @@ from app.chat.tables import (
     Mode,
 )
 from app.people.callers import CallerKind
+from app.people.personal import OfResident
 
 LABELS_MAX = 20
 MESSAGE_CHARS_MAX = 4_000
-Label = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=40)]
-MessageText = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MESSAGE_CHARS_MAX)]
-Code = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=40)]
+
+
+def cleaned(text: str) -> str:
+    """Without outer blanks and unprintable marks, of which Postgres cannot hold some."""
+    return "".join(c for c in text if c.isprintable() or c in "\n\t").strip()
+
+
+def within_range(at: datetime) -> datetime:
+    """In UTC; a time that is none there, near the end of the calendar, becomes the nearest."""
+    try:
+        return at.astimezone(UTC)
+    except OverflowError:
+        return datetime(9999 if at.year > 5000 else 1, 1, 1, tzinfo=UTC)
+
+
+Label = Annotated[str, StringConstraints(min_length=1, max_length=40), AfterValidator(cleaned)]
+MessageText = Annotated[str, StringConstraints(min_length=1, max_length=MESSAGE_CHARS_MAX), AfterValidator(cleaned)]
+AnyText = Annotated[str, StringConstraints(max_length=MESSAGE_CHARS_MAX), AfterValidator(cleaned)]
+Code = Annotated[str, StringConstraints(min_length=1, max_length=40), AfterValidator(cleaned)]
+Note = Annotated[str, StringConstraints(max_length=500), AfterValidator(cleaned)]
+Moment = Annotated[AwareDatetime, AfterValidator(within_range)]
 
 
 class Body(BaseModel):
@@ -43,6 +62,7 @@ class InboxItem(BaseModel):
     assignee_name: str
     labels: list[str]
     caller_kind: CallerKind
+    resident_id: OfResident | None = Field(description="Whose conversation it is.")
     caller_name: str = Field(description="Who opened it; empty for keys and for who is gone.")
     unread: int = Field(description="What the resident said to people since staff last read it.")
     last_number: int
@@ -60,8 +80,8 @@ class FilterIn(Body):
     unassigned: bool = False
     labels: list[Label] = Field([], max_length=LABELS_MAX, description="All of them.")
     unread: bool = False
-    active_after: AwareDatetime | None = None
-    active_before: AwareDatetime | None = None
+    active_after: Moment | None = None
+    active_before: Moment | None = None
     cursor: Annotated[str, StringConstraints(max_length=100)] | None = None
     limit: int = Field(50, ge=1, le=200)
 
@@ -84,6 +104,7 @@ class EntryOut(BaseModel):
 
 
 class StoryOut(BaseModel):
+    resident_id: OfResident | None = Field(description="Whose conversation it is.")
     items: list[EntryOut]
     next_after: int | None = Field(None, description="`after` of the next page; null on the last.")
 
@@ -95,11 +116,11 @@ class MessageIn(Body):
 
 class HandoffIn(Body):
     reason: HandoffReason = HandoffReason.UNSUPPORTED_REQUEST
-    note: Annotated[str, StringConstraints(strip_whitespace=True, max_length=500)] = ""
+    note: Note = ""
 
 
 class SnoozeIn(Body):
-    until: AwareDatetime
+    until: Moment
 
 
 class AssigneeIn(Body):
@@ -117,13 +138,13 @@ class ReadIn(Body):
 class CannedReplyIn(Body):
     code: Code = Field(examples=["收到"])
     text: MessageText
-    text_en: Annotated[str, StringConstraints(strip_whitespace=True, max_length=MESSAGE_CHARS_MAX)] = ""
+    text_en: AnyText = ""
 
 
 class CannedReplyChange(Body):
     code: Code | None = None
     text: MessageText | None = None
-    text_en: Annotated[str, StringConstraints(strip_whitespace=True, max_length=MESSAGE_CHARS_MAX)] | None = None
+    text_en: AnyText | None = None
 
 
 class CannedReplyOut(BaseModel):
@@ -137,9 +158,7 @@ class CannedReplyOut(BaseModel):
 
 class DraftIn(Body):
     kind: Literal["reply", "rewrite", "summary", "translate"] = "reply"
-    text: Annotated[str, StringConstraints(strip_whitespace=True, max_length=MESSAGE_CHARS_MAX)] = Field(
-        "", description="What to rewrite or translate; the others read the conversation."
-    )
+    text: AnyText = Field("", description="What to rewrite or translate; the others read the conversation.")
     language: Literal["zh", "en"] | None = Field(None, description="To write in; null takes the resident's.")
 
 
@@ -165,15 +184,22 @@ class DraftOut(BaseModel):
 class SummaryOut(BaseModel):
     """`worded` is null until one was asked for (POST drafts, kind summary); the extract is there at once."""
 
+    resident_id: OfResident | None
     extract: str
     worded: DraftOut | None
     is_current: bool = Field(description="Whether nothing was said since the worded one.")
 
 
+def resident_of(row: Conversation) -> UUID | None:
+    """Whose conversation it is; nobody's personally where a key or staff opened it."""
+    return row.caller_id if row.caller_kind is CallerKind.RESIDENT else None
+
+
 def inbox_item(row: Conversation, *, assignee: str, caller: str, unread: int) -> InboxItem:
     return InboxItem(
         id=row.id, title=row.title, status=row.status, reason=row.reason, assignee_id=row.assignee_id,
-        assignee_name=assignee, labels=row.labels, caller_kind=row.caller_kind, caller_name=caller, unread=unread,
+        assignee_name=assignee, labels=row.labels, caller_kind=row.caller_kind,
+        resident_id=resident_of(row), caller_name=caller, unread=unread,
         last_number=row.last_number, last_activity_at=row.last_activity_at, requested_at=row.requested_at,
         created_at=row.created_at,
     )  # fmt: skip

@@ -34,8 +34,8 @@ async def get_messages(
     conversation_id: UUID, caller: ChatCaller, session: SessionDep, after: After = 0, limit: Rows = 100
 ) -> StoryOut:
     """Questions, answers and what people said, in one order, oldest first."""
-    await conversations.get_own(session, caller, conversation_id)
-    return await story_page(session, caller, conversation_id, after=after, limit=limit, view=View.RESIDENT)
+    conversation = await conversations.get_own(session, caller, conversation_id)
+    return await story_page(session, caller, conversation, after=after, limit=limit, view=View.RESIDENT)
 
 
 @router.post("/handoff")

@@ -400,7 +400,7 @@ async def test_a_snoozed_conversation_wakes_by_time_or_when_the_resident_writes(
     past = await client.post(
         f"{url_of(turn, wang)}/snooze", as_=wang, json={"until": (clock.now - timedelta(hours=1)).isoformat()}
     )
-    assert past.json()["code"] == "snooze_in_the_past"
+    assert past.json()["code"] == "snooze_unfit"
     until = (clock.now + timedelta(hours=1)).isoformat()
     assert (await act(client, wang, turn, "snooze", until=until))["status"] == "snoozed"
     assert (await ask(client, resident, "零件到了吗", **talk))["status"] == "passed_on"

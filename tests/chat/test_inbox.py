@@ -101,6 +101,16 @@ async def test_who_may_read_but_not_write_changes_nothing(client, make, talks, w
     assert (await client.get(url_of(talks[0], wang), as_=wang)).json()["status"] == "bot"
 
 
+async def test_who_reads_a_conversation_stands_in_its_residents_access_log(client, make, wang):
+    resident = await make.resident()
+    turn = await ask(client, resident, "转人工")
+    seen = len((await client.get("/api/v1/me/access-log", as_=resident)).json()["items"])
+    for path in (f"{url_of(turn, wang)}/messages", f"{url_of(turn, wang)}/summary", f"{wang.place.url}/conversations"):
+        assert (await client.get(path, as_=wang)).status_code == 200
+    log = (await client.get("/api/v1/me/access-log", as_=resident)).json()["items"]
+    assert [entry["why"]["zh"] for entry in log[: len(log) - seen]] == ["查看了您与邻里的会话"] * 3
+
+
 async def test_replies_kept_ready(client, make, wang):
     url = f"{wang.place.url}/canned-replies"
     made = await client.post(url, as_=wang, json={"code": "收到", "text": "收到，马上处理。"})

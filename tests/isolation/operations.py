@@ -48,7 +48,7 @@ PINNED: dict[str, Any] = {
     "code": "charging_pile",
     "messages": [{"role": "user", "content": "几点上班"}],
     "timezone": "Asia/Shanghai",
-    "until": "2100-01-01T00:00:00Z",
+    "until": "2027-01-01T00:00:00Z",
 }
 """Fields whose valid values depend on more than the schema says."""
 
