@@ -147,6 +147,14 @@ class Settings(BaseSettings):
     photo_pixels_max: int = Field(60_000_000, description="Pixels of the largest photo that is unpacked.")
     photo_side_pixels_max: int = Field(2_560, description="Longest side of a photo as it is kept.")
 
+    # Imports and exports
+    import_rows_max: int = Field(50_000, description="Rows of one imported file at most.")
+    background_jobs_max: int = Field(10, description="Imports and exports of one community under way at most.")
+    background_job_days: int = Field(14, description="How long an import's report and an exported file are kept.")
+    background_job_wait_seconds: float = Field(
+        60, description="Age at which the sweeper sends a waiting import or export again."
+    )
+
     # Chat
     turn_text_chars_max: int = Field(4_000, description="Longest question.")
     history_turns_max: int = Field(6, description="Earlier turns shown to the model at most.")

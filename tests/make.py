@@ -1,6 +1,8 @@
 """One line per noun: `await make.resident(role=…)` writes the rows a test needs and gives back who or what it is."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import time
 from hashlib import sha256
 from itertools import count
 from typing import Any
@@ -20,11 +22,13 @@ from app.people.tables import (
     Residency,
     Resident,
     ResidentRole,
+    RotaEntry,
     Space,
     SpaceKind,
     Staff,
     StaffRight,
     StaffRole,
+    StaffShift,
 )
 from app.runtime import Runtime
 from app.service_desk import work_orders
@@ -153,8 +157,9 @@ class Make:
         return Person(place, account, resident, login, household)
 
     async def staff(
-        self, *, place: Place | None = None, role: StaffRole = StaffRole.MANAGER, password_hash: str | None = None
-    ) -> Person:
+        self, *, place: Place | None = None, role: StaffRole = StaffRole.MANAGER, password_hash: str | None = None,
+        name: str = "员工", skills: Sequence[str] = (), phone: str = "",
+    ) -> Person:  # fmt: skip
         place = place or await self.home()
         login = f"staff-{next(NUMBERS)}-{uuid4().hex[:6]}"
         account, staff = uuid4(), uuid4()
@@ -162,14 +167,40 @@ class Make:
         async with self._runtime.transaction(place.tenant) as session:
             session.add(
                 Account(
-                    id=account, organisation_id=organisation_id, login=login, name="员工", password_hash=password_hash
+                    id=account, organisation_id=organisation_id, login=login, name=name, password_hash=password_hash
                 )
             )
             await session.flush()
-            session.add(Staff(id=staff, organisation_id=organisation_id, account_id=account, name="员工"))
+            session.add(
+                Staff(
+                    id=staff, organisation_id=organisation_id, account_id=account, name=name, phone=phone,
+                    skills=sorted(skills),
+                )
+            )  # fmt: skip
             await session.flush()
             session.add(StaffRight(organisation_id=organisation_id, staff_id=staff, community_id=place.id, role=role))
         return Person(place, account, staff, login)
+
+    async def shift(self, person: Person, from_time: str = "00:00", to_time: str = "00:00", **columns: Any) -> UUID:
+        """A shift on every day, the whole day, unless told otherwise."""
+        return await self._recurring(StaffShift, person, from_time, to_time, columns)
+
+    async def on_call(
+        self, person: Person, level: int = 1, from_time: str = "00:00", to_time: str = "00:00", **columns: Any
+    ) -> UUID:
+        """A place on the rota, always unless told otherwise."""
+        return await self._recurring(RotaEntry, person, from_time, to_time, {"level": level, **columns})
+
+    async def _recurring(
+        self, table: type[StaffShift | RotaEntry], person: Person, from_time: str, to_time: str, columns: dict[str, Any]
+    ) -> UUID:
+        row = table(
+            id=uuid4(), community_id=person.place.id, staff_id=person.id, from_time=time.fromisoformat(from_time),
+            to_time=time.fromisoformat(to_time), **columns,
+        )  # fmt: skip
+        async with self._runtime.transaction(person.tenant) as session:
+            session.add(row)
+        return row.id
 
     async def api_key(self, *scopes: str, place: Place | None = None, **columns: Any) -> str:
         """The secret of a new key."""

@@ -33,7 +33,7 @@ from app.clock import CLOCK
 from app.errors import Conflict
 from app.knowledge.language import language_of
 from app.people.callers import Caller
-from app.people.communities import merge_settings
+from app.people.community_settings import merge_settings
 from app.people.tables import Community, Organisation, Staff
 from app.runtime import Runtime
 

@@ -1,18 +1,17 @@
 """The child process of reading.py: limits itself, reads a file from standard input, writes blocks as JSON."""
 
 import json
-import resource
 import sys
 from dataclasses import asdict
+
+from app.limited_child import limit_itself
 
 
 def main() -> int:
     """Exit 0 with {"header", "blocks"} or {"refused": code} on standard output; anything else is a crash."""
-    kind, memory_bytes, cpu_seconds, chars_max = sys.argv[1], *(int(value) for value in sys.argv[2:5])
-    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
-    resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + 1))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    memory_bytes, cpu_seconds, chars_max = (int(value) for value in sys.argv[1:4])
+    kind = sys.argv[4]
+    limit_itself(memory_bytes=memory_bytes, cpu_seconds=cpu_seconds)
     from app.knowledge.parsers import PARSERS, CannotParse
 
     try:

@@ -1,25 +1,15 @@
 """What a file is, by its content, and its blocks, read by a child process that a bomb may kill without harm."""
 
-import asyncio
-import io
 import json
-import os
-import sys
-import zipfile
-import zlib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-from weakref import WeakKeyDictionary
 
-import app
+from app import limited_child
 from app.errors import Invalid, TooLarge
 from app.knowledge.splitting import Block
+from app.safety import packed
 from app.settings import Settings
 
-ZIP_RATIO_MAX = 200
-"""A docx of text packs about 10 to 1, of repeated tables 50 to 1."""
-ZIP_FILES_MAX = 10_000
 OLD_OFFICE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 BINARY_KINDS = frozenset({"pdf", "docx", "xlsx"})
 
@@ -116,19 +106,13 @@ def _content_kind(data: bytes, named: str, unpacked_bytes_max: int) -> str:
 
 def _zip_kind(data: bytes, unpacked_bytes_max: int) -> str:
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as packed:
-            files = packed.infolist()
-            names = {file.filename for file in files}
-            unpacked = sum(file.file_size for file in files)
-            if any(file.flag_bits & 1 for file in files):
-                raise DocumentRefused("document_encrypted")
-            bomb = any(
-                file.file_size > 1_000_000 and file.file_size > ZIP_RATIO_MAX * file.compress_size for file in files
-            )
-            if bomb or unpacked > unpacked_bytes_max or len(files) > ZIP_FILES_MAX:
-                raise DocumentRefused("document_unpacks_too_large", unpacked_bytes=unpacked)
-    except (zipfile.BadZipFile, zlib.error, ValueError, OSError, NotImplementedError) as error:
+        names = packed.names_in(data, unpacked_bytes_max=unpacked_bytes_max)
+    except packed.Broken as error:
         raise DocumentRefused("document_broken") from error
+    except packed.Encrypted as error:
+        raise DocumentRefused("document_encrypted") from error
+    except packed.UnpacksTooLarge as error:
+        raise DocumentRefused("document_unpacks_too_large", unpacked_bytes=error.unpacked_bytes) from error
     if "word/document.xml" in names:
         return "docx"
     if "xl/workbook.xml" in names:
@@ -141,41 +125,14 @@ async def read(settings: Settings, data: bytes, file_name: str) -> Reading:
     if len(data) > settings.upload_bytes_max:
         raise UploadTooLarge(settings.upload_bytes_max)
     kind = kind_of(data, file_name, unpacked_bytes_max=settings.unpacked_bytes_max)
-    async with _slots(settings.parser_processes_max):
-        output = await _run_child(settings, kind, data)
-    answer = json.loads(output)
+    arguments = (str(settings.document_chars_max), kind)
+    try:
+        answer = json.loads(await limited_child.run(settings, "app.knowledge.parse_child", *arguments, data=data))
+    except limited_child.TooHeavy as error:
+        raise DocumentRefused("document_too_heavy") from error
     if "refused" in answer:
         raise DocumentRefused(answer["refused"])
     return Reading(kind, answer["header"], blocks_from(answer["blocks"]))
-
-
-_slots_by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
-
-
-def _slots(processes_max: int) -> asyncio.Semaphore:
-    """Twenty uploads at once must not become twenty parsers' memory at once."""
-    return _slots_by_loop.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(processes_max))
-
-
-async def _run_child(settings: Settings, kind: str, data: bytes) -> bytes:
-    limits = (settings.parser_memory_bytes, settings.parser_cpu_seconds, settings.document_chars_max)
-    child = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "app.knowledge.parse_child", kind, *(str(limit) for limit in limits),
-        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
-        cwd="/", env={"PYTHONPATH": str(Path(app.__file__).parent.parent), "PATH": os.environ.get("PATH", "")},
-    )  # fmt: skip
-    try:
-        async with asyncio.timeout(settings.parser_seconds):
-            output, _ = await child.communicate(data)
-    except TimeoutError as error:
-        raise DocumentRefused("document_too_heavy") from error
-    finally:
-        if child.returncode is None:
-            child.kill()
-            await child.wait()
-    if child.returncode != 0:
-        raise DocumentRefused("document_too_heavy")
-    return output
 
 
 def blocks_from(rows: list[dict[str, Any]]) -> list[Block]:

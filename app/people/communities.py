@@ -9,24 +9,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.clock import CLOCK
 from app.errors import Conflict
-from app.people import callers
+from app.people import callers, community_settings
 from app.people.callers import Caller, CommunityNotFound
-from app.people.schemas import SettingOut, SettingsOut
+from app.people.community_settings import CommunitySettings
+from app.people.schemas import Body, SettingsOut
 from app.people.tables import Community, Organisation
-
-BUILT_IN: dict[str, Any] = {
-    "assistant_name": "邻里",
-    "assistant_name_en": "Linli",
-    "service_phone": "",
-    "emergency_phone": "",
-    "office_hours": "",
-    "work_orders_per_day_max": 10,
-    "work_order_duplicate_hours": 24,
-    "work_order_reopen_days": 7,
-    "return_visit_score_max": 2,
-    "handoff_wait_minutes": 10,
-}
-"""Every setting of a community, with the value it has when nobody chose one."""
 
 visible_to = callers.visible_communities
 
@@ -85,9 +72,9 @@ async def change(session: AsyncSession, community: Community, changes: Mapping[s
     return community
 
 
-async def override(session: AsyncSession, community: Community, changes: Mapping[str, Any]) -> Community:
-    """Set the given settings of a locked community; None takes an override back."""
-    kept = {**community.overrides, **changes}
+async def override(session: AsyncSession, community: Community, changes: Body) -> Community:
+    """Set the given settings of a locked community; None takes an override back. Raises SettingInvalid."""
+    kept = {**community.overrides, **community_settings.stored(changes)}
     return await change(
         session, community, {"overrides": {name: value for name, value in kept.items() if value is not None}}
     )
@@ -96,17 +83,19 @@ async def override(session: AsyncSession, community: Community, changes: Mapping
 async def settings_of(session: AsyncSession, community: Community) -> SettingsOut:
     """Every setting, with where its value comes from."""
     statement = select(Organisation.defaults).where(Organisation.id == community.organisation_id)
-    return merge_settings((await session.scalars(statement)).one(), community.overrides)
+    return community_settings.merge_settings((await session.scalars(statement)).one(), community.overrides)
 
 
-def merge_settings(defaults: Mapping[str, Any], overrides: Mapping[str, Any]) -> SettingsOut:
-    """The community's value, else the company's, else ours. Names that are no setting are left out."""
-    settings = {}
-    for name, built_in in BUILT_IN.items():
-        if name in overrides:
-            settings[name] = SettingOut(value=overrides[name], source="community")
-        elif name in defaults:
-            settings[name] = SettingOut(value=defaults[name], source="organisation")
-        else:
-            settings[name] = SettingOut(value=built_in, source="built_in")
-    return SettingsOut(settings=settings)
+async def read_settings(session: AsyncSession, community_id: UUID) -> CommunitySettings:
+    """The settings of a community, for features. The transaction's tenant names the company too
+    (`callers.tenant_of_community`). Raises CommunityNotFound.
+    """
+    statement = (
+        select(Organisation.defaults, Community.overrides)
+        .join(Organisation, Organisation.id == Community.organisation_id)
+        .where(Community.id == community_id)
+    )
+    row = (await session.execute(statement)).one_or_none()
+    if row is None:
+        raise CommunityNotFound
+    return community_settings.typed(community_settings.merge_settings(row.defaults, row.overrides))

@@ -1,10 +1,13 @@
 """What the worker does about people from time to time."""
 
 from datetime import timedelta
+from uuid import UUID
 
 from sqlalchemy import text
 
-from app.queue import periodic
+from app.db import is_away
+from app.people import background_jobs, background_work
+from app.queue import Lease, job, periodic
 from app.runtime import Runtime
 
 REFRESH_TOKENS_KEPT_DAYS = 7
@@ -41,3 +44,41 @@ async def forget_audit_events(runtime: Runtime) -> None:
             gone = await session.scalar(statement, {"before": before, "rows": PURGE_ROWS})
         if gone < PURGE_ROWS:
             return
+
+
+SWEEP_SECONDS = 30
+SWEEP_ROWS_MAX = 200
+
+
+@job(background_jobs.JOB)
+async def run_background_job(runtime: Runtime, lease: Lease) -> None:
+    """Imports and exports. Who waits for one is told when its attempts are used up."""
+    community_id, job_id = lease.job.community_id, lease.job.row_id
+    try:
+        await background_work.run(runtime, community_id, job_id, token=lease.token)
+    except Exception as error:
+        # The queue retries or buries it; here only the row is told when that was the last attempt.
+        if lease.attempt >= runtime.settings.job_attempts_max and not is_away(error):
+            await background_work.give_up(runtime, community_id, job_id, error=type(error).__name__)
+        raise
+
+
+@periodic(SWEEP_SECONDS)
+async def sweep_background_jobs(runtime: Runtime) -> None:
+    """Send the imports and exports that Redis forgot. A job that still waits or runs is not doubled by it."""
+    before = runtime.clock() - timedelta(seconds=runtime.settings.background_job_wait_seconds)
+    async with runtime.transaction(None) as session:
+        found = await session.execute(
+            text("SELECT * FROM open_background_jobs(:before, :rows)"), {"before": before, "rows": SWEEP_ROWS_MAX}
+        )
+        waiting: list[tuple[UUID, UUID]] = [(row.job_id, row.community_id) for row in found]
+    for job_id, community_id in waiting:
+        await runtime.send(background_jobs.queue_job(job_id, community_id))
+
+
+@periodic(3600)
+async def forget_background_jobs(runtime: Runtime) -> None:
+    """Reports and exported files hold names and phone numbers, and go after some days."""
+    before = runtime.clock() - timedelta(days=runtime.settings.background_job_days)
+    async with runtime.transaction(None) as session:
+        await session.execute(text("SELECT forget_background_jobs(:before)"), {"before": before})

@@ -7,12 +7,13 @@ from fastapi import APIRouter, Depends, Query, Response
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.errors import NotFound
-from app.people import accounts, residents, spaces
+from app.people import accounts, communities, residents, spaces
 from app.people.callers import Caller, SessionDep, require_in_community
 from app.people.doors import DoorRoute
 from app.people.schemas import (
     AccountIn,
     AccountOut,
+    HouseholdChange,
     HouseholdIn,
     HouseholdOut,
     ResidentChange,
@@ -53,8 +54,11 @@ async def get_residents(
     name: Annotated[
         str | None, Query(alias="filter[name]", min_length=1, max_length=100, description="Part of the name.")
     ] = None,
+    phone: Annotated[
+        str | None, Query(alias="filter[phone]", min_length=1, max_length=30, description="Part of the number.")
+    ] = None,
 ) -> Page[ResidentOut]:
-    statement = residents.list_statement(caller, room_id=room_id, name=name)
+    statement = residents.list_statement(caller, room_id=room_id, name=name, phone=phone)
     rows, cursor = await fetch_page(session, statement, id_column=Resident.id, query=page)
     return Page(items=await residents.show(session, rows), next_cursor=cursor)
 
@@ -157,14 +161,34 @@ async def post_household(body: HouseholdIn, caller: Writer, session: SessionDep,
     if replayed := await once.replay(session, caller.community_id, caller.key):
         return replayed
     room = await spaces.get_room(session, caller, body.room_id)
-    household = await residents.open_household(session, caller, room)
+    household = await residents.open_household(session, caller, room, name=body.name)
     return await once.keep(session, 201, (await residents.show_households(session, [household]))[0])
 
 
 @router.get("/households/{household_id}")
-async def get_household(household_id: UUID, caller: Reader, session: SessionDep) -> HouseholdOut:
+async def get_household(household_id: UUID, caller: Reader, session: SessionDep, response: Response) -> HouseholdOut:
     household = await residents.get_household(session, caller, household_id)
-    return (await residents.show_households(session, [household]))[0]
+    return await _household_out(session, response, household)
+
+
+@router.patch("/households/{household_id}")
+async def patch_household(
+    *, household_id: UUID, body: HouseholdChange, caller: Writer, session: SessionDep, response: Response,
+    if_match: IfMatchDep,
+) -> HouseholdOut:  # fmt: skip
+    """Name it, or move it with all its members to another room, where they are verified again."""
+    await communities.lock(session, caller)
+    household = await residents.get_household(session, caller, household_id)
+    if_match.check(etag_of((await residents.show_households(session, [household]))[0]))
+    room = await spaces.get_room(session, caller, body.room_id) if body.room_id else None
+    await residents.change_household(session, caller, household, name=body.name, room=room)
+    return await _household_out(session, response, household)
+
+
+async def _household_out(session: AsyncSession, response: Response, household: Household) -> HouseholdOut:
+    shown = (await residents.show_households(session, [household]))[0]
+    response.headers["ETag"] = etag_of(shown)
+    return shown
 
 
 @router.delete("/households/{household_id}", status_code=204)

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, delete, select
+from sqlalchemy import Select, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.errors import Conflict, NotFound
@@ -62,8 +62,18 @@ def households_visible_to(caller: Caller) -> Select[Household]:
     return select(Household).where(Household.community_id == caller.community_id)
 
 
-def list_statement(caller: Caller, *, room_id: UUID | None = None, name: str | None = None) -> Select[Resident]:
+def households_of(caller: Caller) -> Select[Household]:
+    """The households in which a resident is a verified member; their names are nobody else's matter."""
+    mine = select(Residency.household_id).where(Residency.resident_id == caller.id, Residency.verified_at.is_not(None))
+    return households_visible_to(caller).where(Household.id.in_(mine))
+
+
+def list_statement(
+    caller: Caller, *, room_id: UUID | None = None, name: str | None = None, phone: str | None = None
+) -> Select[Resident]:
     statement = visible_to(caller)
+    if phone is not None:
+        statement = statement.where(Resident.phone.contains(phone, autoescape=True))
     if name is not None:
         statement = statement.where(Resident.name.icontains(name, autoescape=True))
     if room_id is not None:
@@ -216,11 +226,24 @@ async def get_household(session: AsyncSession, caller: Caller, household_id: UUI
     return household
 
 
-async def open_household(session: AsyncSession, caller: Caller, room: Space) -> Household:
-    household = Household(community_id=caller.community_id, room_id=room.id)
+async def open_household(session: AsyncSession, caller: Caller, room: Space, *, name: str = "") -> Household:
+    household = Household(community_id=caller.community_id, room_id=room.id, name=name)
     session.add(household)
     await session.flush()
     return household
+
+
+async def change_household(
+    session: AsyncSession, caller: Caller, household: Household, *, name: str | None, room: Space | None
+) -> None:
+    """Name a household, or move it with all its members, who have to be verified again."""
+    if name is not None:
+        household.name = name
+    if room is not None and room.id != household.room_id:
+        household.room_id = room.id
+        moved = update(Residency).where(Residency.household_id == household.id)
+        await session.execute(moved.values(building_id=room.building_id, verified_at=None))
+    await session.flush()
 
 
 async def close_household(session: AsyncSession, caller: Caller, household: Household) -> None:
@@ -253,7 +276,8 @@ async def show_households(session: AsyncSession, households: Sequence[Household]
         )
     return [
         HouseholdOut(
-            id=household.id, room_id=household.room_id, label=label_of[household.id], members=members[household.id]
+            id=household.id, room_id=household.room_id, label=label_of[household.id], name=household.name,
+            members=members[household.id],
         )
         for household in households
-    ]
+    ]  # fmt: skip

@@ -5,13 +5,24 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Response
 
-from app.people import audit_routes, communities, resident_routes, sign_in_routes, spaces, staff_routes
+from app.people import (
+    audit_routes,
+    communities,
+    import_routes,
+    me_routes,
+    resident_routes,
+    rota_routes,
+    sign_in_routes,
+    spaces,
+    staff_routes,
+    vehicle_routes,
+)
 from app.people.callers import Caller, SessionDep, require, require_in_community
+from app.people.community_settings import SettingsChange
 from app.people.doors import DoorRoute
 from app.people.schemas import (
     CommunityChange,
     CommunityOut,
-    SettingsChange,
     SettingsOut,
     SpaceChange,
     SpaceIn,
@@ -74,7 +85,7 @@ async def patch_settings(
     """Override settings for this community; null takes an override back."""
     community = await communities.lock(session, caller)
     if_match.check(_community_etag(community))
-    await communities.override(session, community, body.model_dump(exclude_unset=True))
+    await communities.override(session, community, body)
     return await _settings_out(session, response, community)
 
 
@@ -123,7 +134,7 @@ async def post_space(body: SpaceIn, caller: SpaceWriter, session: SessionDep, on
     """Open a phase, building, unit or room."""
     if replayed := await once.replay(session, caller.community_id, caller.key):
         return replayed
-    space = await spaces.open_space(session, caller, kind=body.kind, name=body.name, parent_id=body.parent_id)
+    space = await spaces.open_space(session, caller, **body.model_dump())
     return await once.keep(session, 201, SpaceOut.model_validate(space))
 
 
@@ -137,11 +148,18 @@ async def patch_space(
     *, space_id: UUID, body: SpaceChange, caller: SpaceWriter, session: SessionDep, response: Response,
     if_match: IfMatchDep,
 ) -> SpaceOut:  # fmt: skip
-    """Rename; the addresses of everything below follow."""
+    """Rename, move below another parent, say in which state a room is. The addresses of everything below follow."""
     await communities.lock(session, caller)
     space = await spaces.get(session, caller, space_id)
     if_match.check(etag_of(SpaceOut.model_validate(space)))
-    return _space_out(response, await spaces.rename(session, caller, space, name=body.name))
+    return _space_out(response, await spaces.change(session, caller, space, body.model_dump(exclude_unset=True)))
+
+
+@places.delete("/communities/{cid}/spaces/{space_id}", status_code=204, tags=["spaces"])
+async def delete_space(space_id: UUID, caller: SpaceWriter, session: SessionDep) -> None:
+    """Refused while something stands below it, somebody lives there or anything else names it."""
+    await communities.lock(session, caller)
+    await spaces.delete_space(session, caller, await spaces.get(session, caller, space_id))
 
 
 def _space_out(response: Response, space: Space) -> SpaceOut:
@@ -150,7 +168,11 @@ def _space_out(response: Response, space: Space) -> SpaceOut:
     return shown
 
 
+router.include_router(import_routes.router)
 router.include_router(places)
 router.include_router(resident_routes.router)
 router.include_router(staff_routes.router)
 router.include_router(audit_routes.router)
+router.include_router(rota_routes.router)
+router.include_router(vehicle_routes.router)
+router.include_router(me_routes.router)

@@ -5,11 +5,19 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 from zoneinfo import available_timezones
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, SecretStr, StringConstraints
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+)
 
 from app.people.callers import CallerKind
 from app.people.personal import OfHousehold, OfResident, OfStaff
-from app.people.tables import ResidentRole, SpaceKind, StaffRole
+from app.people.tables import PlateKind, ResidentRole, RoomState, Skill, SpaceKind, StaffRole
 
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100)]
 Login = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
@@ -18,6 +26,8 @@ Phone = Annotated[str, StringConstraints(pattern=r"^[0-9+() -]{0,30}$")]
 RefreshSecret = Annotated[SecretStr, Field(max_length=200, examples=["lr_0197…_…"])]
 Password = Annotated[SecretStr, Field(min_length=1, max_length=200)]
 Language = Literal["zh", "en"]
+Short = Annotated[str, StringConstraints(strip_whitespace=True, max_length=200)]
+Skills = Annotated[list[Skill], Field(max_length=len(Skill))]
 
 
 def known_timezone(name: str) -> str:
@@ -132,42 +142,27 @@ class SettingsOut(BaseModel):
     settings: dict[str, SettingOut]
 
 
-class SettingsChange(Body):
-    """Overrides of this community. `null` takes one back; what is left out stays."""
-
-    assistant_name: Name | None = Field(None, examples=["小邻"])
-    assistant_name_en: Name | None = None
-    service_phone: Phone | None = Field(None, examples=["021-5555 0100"])
-    emergency_phone: Phone | None = None
-    office_hours: Annotated[str, StringConstraints(max_length=200)] | None = Field(None, examples=["08:30-18:00"])
-    work_orders_per_day_max: Annotated[int, Field(ge=1, le=100)] | None = Field(
-        None, description="Work orders of one resident within 24 hours; emergencies are not counted."
-    )
-    work_order_duplicate_hours: Annotated[int, Field(ge=0, le=720)] | None = Field(
-        None, description="Within so many hours the same report again is linked to the first."
-    )
-    work_order_reopen_days: Annotated[int, Field(ge=0, le=365)] | None = Field(
-        None, description="Days after which what was done can no longer be reopened."
-    )
-    return_visit_score_max: Annotated[int, Field(ge=0, le=5)] | None = Field(
-        None, description="A rating with a score this low or lower brings a return visit; 0: none does."
-    )
-    handoff_wait_minutes: int | None = Field(
-        None, ge=1, le=240, description="How long a resident waits for a person until both are told again."
-    )
-
-
 # Spaces
+
+
+Area = Annotated[float, Field(gt=0, le=100_000, description="Square metres of a room.", examples=[89.5])]
 
 
 class SpaceIn(Body):
     kind: SpaceKind
     name: Name = Field(examples=["1502"])
     parent_id: UUID | None = None
+    state: RoomState | None = Field(None, description="Of a room.")
+    area_m2: Area | None = None
 
 
 class SpaceChange(Body):
-    name: Name
+    """What is left out stays. A null `parent_id` puts a building directly into the community."""
+
+    name: Name | None = None
+    parent_id: UUID | None = None
+    state: RoomState | None = None
+    area_m2: Area | None = None
 
 
 class SpaceOut(FromRow):
@@ -177,6 +172,8 @@ class SpaceOut(FromRow):
     label: str = Field(description="The whole address.", examples=["3期2栋1单元1502"])
     parent_id: UUID | None
     building_id: UUID | None
+    state: RoomState | None
+    area_m2: float | None
 
 
 class SpaceNode(BaseModel):
@@ -184,6 +181,7 @@ class SpaceNode(BaseModel):
     kind: SpaceKind
     name: str
     label: str
+    state: RoomState | None = None
     children: list["SpaceNode"] = Field(default_factory=list)
 
 
@@ -202,6 +200,13 @@ class ResidentIn(Body):
 
 class ResidentChange(Body):
     name: Name | None = None
+    phone: Phone | None = None
+    language: Language | None = None
+
+
+class MyChange(Body):
+    """What residents change of themselves; their name is on papers that staff have seen."""
+
     phone: Phone | None = None
     language: Language | None = None
 
@@ -227,6 +232,14 @@ class VerifyIn(Body):
 
 class HouseholdIn(Body):
     room_id: UUID
+    name: Short = Field("", examples=["沈家"])
+
+
+class HouseholdChange(Body):
+    """With another room the whole household moves, and its members are verified again."""
+
+    room_id: UUID | None = None
+    name: Short | None = None
 
 
 class MemberOut(BaseModel):
@@ -240,7 +253,45 @@ class HouseholdOut(BaseModel):
     id: OfHousehold
     room_id: UUID
     label: str
+    name: str
     members: list[MemberOut]
+
+
+# Vehicles
+
+
+Plate = Annotated[str, StringConstraints(min_length=1, max_length=20), Field(examples=["沪A·D12345"])]
+
+
+class VehicleIn(Body):
+    plate: Plate
+    room_id: UUID | None = None
+    resident_id: UUID | None = None
+    model: Short = Field("", examples=["比亚迪 海豚"])
+    colour: Short = ""
+    note: Short = ""
+
+
+class VehicleChange(Body):
+    """What is left out stays; null ends the link to a room or a resident."""
+
+    plate: Plate | None = None
+    room_id: UUID | None = None
+    resident_id: UUID | None = None
+    model: Short | None = None
+    colour: Short | None = None
+    note: Short | None = None
+
+
+class VehicleOut(FromRow):
+    id: UUID
+    plate: str
+    plate_kind: PlateKind
+    room_id: UUID | None
+    resident_id: OfResident | None
+    model: str
+    colour: str
+    note: str
 
 
 # Accounts and staff
@@ -268,10 +319,16 @@ class StaffIn(Body):
     name: Name
     login: Login = Field(description="A colleague who has this login already gets the roles here.")
     roles: list[StaffRole] = Field(min_length=1, max_length=len(StaffRole))
+    title: Short = Field("", examples=["工程主管"])
+    phone: Phone = ""
+    skills: Skills = []
 
 
 class StaffChange(Body):
-    name: Name
+    name: Name | None = None
+    title: Short | None = None
+    phone: Phone | None = None
+    skills: Skills | None = None
 
 
 class RightsIn(Body):
@@ -282,6 +339,9 @@ class StaffOut(BaseModel):
     id: OfStaff
     name: str
     login: str
+    title: str
+    phone: str
+    skills: list[Skill]
     roles: list[StaffRole] = Field(description="In this community.")
     disabled: bool
 

@@ -3,10 +3,12 @@
 from app.people.tables import StaffRole
 
 RESIDENT_SCOPES = frozenset(
-    {"chat:write", "knowledge:read", "me:read", "workorders:own", "messages:read", "promises:read"}
+    {"chat:write", "knowledge:read", "me:read", "me:write", "workorders:own", "messages:read", "promises:read"}
 )
 
-STAFF_BASE = frozenset({"chat:write", "knowledge:read", "me:read", "communities:read", "spaces:read", "residents:read"})
+STAFF_BASE = frozenset(
+    {"chat:write", "knowledge:read", "me:read", "communities:read", "spaces:read", "residents:read", "rota:read"}
+)
 
 DESK_BASE = frozenset({"workorders:read", "workorders:write", "incidents:read"})
 """What everybody on the staff may do at the service desk: see orders, open and comment them, move their own."""
@@ -24,6 +26,7 @@ ROLE_SCOPES: dict[StaffRole, frozenset[str]] = {
         "residents:write",
         "staff:read",
         "staff:write",
+        "rota:write",
         "knowledge:write",
         "conversations:read",
         "conversations:write",

@@ -1,7 +1,8 @@
 """Staff and their rights. Rights name the community; nobody grants more than they have."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -13,7 +14,7 @@ from app.people import accounts, communities
 from app.people.callers import Caller
 from app.people.schemas import StaffOut
 from app.people.scopes import ROLE_SCOPES
-from app.people.tables import Account, Staff, StaffRight, StaffRole
+from app.people.tables import Account, RotaEntry, Skill, Staff, StaffRight, StaffRole, StaffShift
 
 log = structlog.get_logger(__name__)
 
@@ -54,6 +55,16 @@ def visible_to(caller: Caller) -> Select[Staff]:
     return select(Staff).where(Staff.organisation_id == caller.tenant.organisation_id, Staff.id.in_(here))
 
 
+def working_in(community_id: UUID) -> Select[Staff]:
+    """Staff with a right in the community whose account is open. The transaction's tenant names the company too."""
+    here = select(StaffRight.staff_id).where(StaffRight.community_id == community_id)
+    return (
+        select(Staff)
+        .join(Account, Account.id == Staff.account_id)
+        .where(Account.disabled_at.is_(None), Staff.id.in_(here))
+    )
+
+
 async def get(session: AsyncSession, caller: Caller, staff_id: UUID, *, locked: bool = False) -> Staff:
     """Raises StaffNotFound."""
     statement = visible_to(caller).where(Staff.id == staff_id)
@@ -66,9 +77,10 @@ async def get(session: AsyncSession, caller: Caller, staff_id: UUID, *, locked: 
 
 
 async def open_staff(
-    session: AsyncSession, caller: Caller, *, name: str, login: str, roles: Collection[StaffRole]
-) -> Staff:
-    """A member of staff with roles here; a colleague or resident with this login keeps their account and name.
+    session: AsyncSession, caller: Caller, *, name: str, login: str, roles: Collection[StaffRole], title: str = "",
+    phone: str = "", skills: Collection[str] = (),
+) -> Staff:  # fmt: skip
+    """A member of staff with roles here; a colleague who has this login keeps their name, title, phone and skills.
 
     Raises: RoleOutOfReach, AlreadyStaff.
     """
@@ -79,7 +91,10 @@ async def open_staff(
         account = await accounts.open_account(session, caller, login=login, name=name)
     member = (await session.scalars(select(Staff).where(Staff.account_id == account.id))).one_or_none()
     if member is None:
-        member = Staff(organisation_id=account.organisation_id, account_id=account.id, name=account.name)
+        member = Staff(
+            organisation_id=account.organisation_id, account_id=account.id, name=account.name, title=title,
+            phone=phone, skills=sorted(set(skills)),
+        )  # fmt: skip
         session.add(member)
         await session.flush()
     elif await _roles(session, caller, member.id):
@@ -110,6 +125,11 @@ async def set_roles(session: AsyncSession, caller: Caller, member: Staff, roles:
         )
     )
     await _grant(session, caller, member, wanted - now_has)
+    if not wanted:
+        for table in (StaffShift, RotaEntry):
+            await session.execute(
+                delete(table).where(table.staff_id == member.id, table.community_id == caller.community_id)
+            )
 
 
 async def _grant(session: AsyncSession, caller: Caller, member: Staff, roles: frozenset[StaffRole]) -> None:
@@ -140,8 +160,9 @@ async def account_of(session: AsyncSession, member: Staff) -> Account:
     return await session.get_one(Account, member.account_id)
 
 
-async def rename(session: AsyncSession, member: Staff, name: str) -> None:
-    member.name = name
+async def change(session: AsyncSession, member: Staff, changes: Mapping[str, Any]) -> None:
+    for name, value in changes.items():
+        setattr(member, name, sorted(set(value)) if name == "skills" else value)
     await session.flush()
 
 
@@ -162,6 +183,7 @@ async def show(session: AsyncSession, caller: Caller, members: Sequence[Staff]) 
     return [
         StaffOut(
             id=member.id, name=member.name, login=account_of_id[member.account_id].login, roles=roles[member.id],
+            title=member.title, phone=member.phone, skills=[Skill(skill) for skill in member.skills],
             disabled=account_of_id[member.account_id].disabled_at is not None,
         )
         for member in members

@@ -48,7 +48,7 @@ async def post_staff(body: StaffIn, caller: StaffWriter, session: SessionDep, on
     """Add a member of staff. Their password or identity is set apart, at `/staff/{id}/account`."""
     if replayed := await once.replay(session, caller.community_id, caller.key):
         return replayed
-    member = await staff.open_staff(session, caller, name=body.name, login=body.login, roles=body.roles)
+    member = await staff.open_staff(session, caller, **body.model_dump())
     return await once.keep(session, 201, (await staff.show(session, caller, [member]))[0])
 
 
@@ -64,7 +64,7 @@ async def patch_member(
 ) -> StaffOut:  # fmt: skip
     member = await staff.get(session, caller, staff_id, locked=True)
     if_match.check(etag_of((await staff.show(session, caller, [member]))[0]))
-    await staff.rename(session, member, body.name)
+    await staff.change(session, member, body.model_dump(exclude_unset=True, exclude_none=True))
     return await _staff_out(session, response, caller, member)
 
 

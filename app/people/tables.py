@@ -1,13 +1,24 @@
 """Rows of people and places. Organisation rows are fenced by organisation, all others by community."""
 
-from datetime import datetime
+from datetime import date, datetime, time
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, ForeignKey, Index, String, UniqueConstraint, Uuid, func
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    SmallInteger,
+    String,
+    UniqueConstraint,
+    Uuid,
+    func,
+)
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, deferred, mapped_column
 
 from app.db import Base, HasId, enum_column
 
@@ -21,12 +32,32 @@ class SpaceKind(StrEnum):
     ROOM = "room"
 
 
+class RoomState(StrEnum):
+    """已入住, 未入住, 已交房, 装修中."""
+
+    OCCUPIED = "occupied"
+    VACANT = "vacant"
+    HANDED_OVER = "handed_over"
+    RENOVATING = "renovating"
+
+
 class ResidentRole(StrEnum):
-    """How a resident belongs to a household: 业主, 租户, 家庭成员."""
+    """How a resident belongs to a household: 业主, 租户, 家庭成员, 成员 (a flatmate), 其他 (a carer, a housekeeper)."""
 
     OWNER = "owner"
     TENANT = "tenant"
     FAMILY = "family"
+    MEMBER = "member"
+    OTHER = "other"
+
+
+class PlateKind(StrEnum):
+    """小型汽车, 新能源, others that exist (使馆, 警, 挂, 军), and those of a community that checks no plates."""
+
+    ORDINARY = "ordinary"
+    NEW_ENERGY = "new_energy"
+    SPECIAL = "special"
+    UNCHECKED = "unchecked"
 
 
 class StaffRole(StrEnum):
@@ -35,6 +66,21 @@ class StaffRole(StrEnum):
     ENGINEER = "engineer"
     SECURITY = "security"
     FINANCE = "finance"
+
+
+class Skill(StrEnum):
+    """What a member of staff can be sent to do; a category of work orders asks for one."""
+
+    PLUMBING = "plumbing"
+    ELECTRICAL = "electrical"
+    LIFT = "lift"
+    LOCKS = "locks"
+    CIVIL = "civil"
+    CLEANING = "cleaning"
+    SECURITY = "security"
+    FRONT_DESK = "front_desk"
+    FINANCE = "finance"
+    GENERAL = "general"
 
 
 class Organisation(HasId, Base):
@@ -72,6 +118,8 @@ class Space(HasId, Base):
     kind: Mapped[SpaceKind] = mapped_column(enum_column(SpaceKind))
     name: Mapped[str]
     label: Mapped[str]
+    state: Mapped[RoomState | None] = mapped_column(enum_column(RoomState))
+    area_m2: Mapped[float | None]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
@@ -79,6 +127,7 @@ class Household(HasId, Base):
     __tablename__ = "households"
     community_id: Mapped[UUID] = mapped_column(ForeignKey("communities.id", ondelete="CASCADE"), index=True)
     room_id: Mapped[UUID] = mapped_column(ForeignKey("spaces.id", ondelete="CASCADE"), index=True)
+    name: Mapped[str] = mapped_column(default="")
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
@@ -120,11 +169,33 @@ class Residency(HasId, Base):
     verified_at: Mapped[datetime | None]
 
 
+class Vehicle(HasId, Base):
+    """A car known by its plate, which is kept without spaces and dots. It may belong to a room, a resident, or both."""
+
+    __tablename__ = "vehicles"
+    __table_args__ = (
+        UniqueConstraint("community_id", "plate"),
+        Index("ix_vehicles_community_id_id", "community_id", "id"),
+    )
+    community_id: Mapped[UUID] = mapped_column(ForeignKey("communities.id", ondelete="CASCADE"))
+    plate: Mapped[str]
+    plate_kind: Mapped[PlateKind] = mapped_column(enum_column(PlateKind))
+    room_id: Mapped[UUID | None] = mapped_column(ForeignKey("spaces.id", ondelete="SET NULL"), index=True)
+    resident_id: Mapped[UUID | None] = mapped_column(ForeignKey("residents.id", ondelete="SET NULL"), index=True)
+    model: Mapped[str] = mapped_column(default="")
+    colour: Mapped[str] = mapped_column(default="")
+    note: Mapped[str] = mapped_column(default="")
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
 class Staff(HasId, Base):
     __tablename__ = "staff"
     organisation_id: Mapped[UUID] = mapped_column(ForeignKey("organisations.id", ondelete="CASCADE"), index=True)
     account_id: Mapped[UUID] = mapped_column(ForeignKey("accounts.id", ondelete="CASCADE"), unique=True)
     name: Mapped[str]
+    title: Mapped[str] = mapped_column(default="")
+    phone: Mapped[str] = mapped_column(default="")
+    skills: Mapped[list[str]] = mapped_column(ARRAY(String), default=list)
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
@@ -137,6 +208,106 @@ class StaffRight(HasId, Base):
     staff_id: Mapped[UUID] = mapped_column(ForeignKey("staff.id", ondelete="CASCADE"))
     community_id: Mapped[UUID] = mapped_column(ForeignKey("communities.id", ondelete="CASCADE"), index=True)
     role: Mapped[StaffRole] = mapped_column(enum_column(StaffRole))
+
+
+class Recurring:
+    """When something recurs, by the wall clock of its community: see recurring.py.
+
+    `weekdays` are ISO numbers, 1 Monday to 7 Sunday; none means every day. The dates are first and last days. A time
+    that does not end after it begins ends on the day after: 20:00 to 08:00 is a night, 00:00 to 00:00 a whole day.
+    """
+
+    weekdays: Mapped[list[int] | None] = mapped_column(ARRAY(SmallInteger))
+    from_date: Mapped[date | None]
+    to_date: Mapped[date | None]
+    from_time: Mapped[time]
+    to_time: Mapped[time]
+
+
+class StaffShift(HasId, Recurring, Base):
+    """When a member of staff works in a community; with `off`, when they do not although another shift says so."""
+
+    __tablename__ = "staff_shifts"
+    __table_args__ = (Index("ix_staff_shifts_community_id_id", "community_id", "id"),)
+    community_id: Mapped[UUID] = mapped_column(ForeignKey("communities.id", ondelete="CASCADE"))
+    staff_id: Mapped[UUID] = mapped_column(ForeignKey("staff.id", ondelete="CASCADE"), index=True)
+    off: Mapped[bool] = mapped_column(default=False)
+    note: Mapped[str] = mapped_column(default="")
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class RotaEntry(HasId, Recurring, Base):
+    """When a member of staff is on call. Level 1 is rung first; who does not answer is followed by the next level."""
+
+    __tablename__ = "rota_entries"
+    __table_args__ = (Index("ix_rota_entries_community_id_id", "community_id", "id"),)
+    community_id: Mapped[UUID] = mapped_column(ForeignKey("communities.id", ondelete="CASCADE"))
+    staff_id: Mapped[UUID] = mapped_column(ForeignKey("staff.id", ondelete="CASCADE"), index=True)
+    level: Mapped[int]
+    note: Mapped[str] = mapped_column(default="")
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class JobKind(StrEnum):
+    """What a background job does."""
+
+    IMPORT_SPACES = "import_spaces"
+    IMPORT_RESIDENTS = "import_residents"
+    EXPORT_SPACES = "export_spaces"
+    EXPORT_RESIDENTS = "export_residents"
+
+
+class JobStatus(StrEnum):
+    WAITING = "waiting"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+
+
+class BackgroundJob(HasId, Base):
+    """Long work on many rows. `payload` is what is left to do with, taken away at the end; `file` is what came out.
+
+    `total` rows are gone through from `next_row` on, a batch a transaction, so that a job goes on where it stopped.
+    Only who holds `claim_token` may write: it is the lease's, and only grows.
+    """
+
+    __tablename__ = "background_jobs"
+    __table_args__ = (Index("ix_background_jobs_community_id_id", "community_id", "id"),)
+    community_id: Mapped[UUID] = mapped_column(ForeignKey("communities.id", ondelete="CASCADE"))
+    kind: Mapped[JobKind] = mapped_column(enum_column(JobKind))
+    status: Mapped[JobStatus] = mapped_column(enum_column(JobStatus))
+    file_name: Mapped[str]
+    total: Mapped[int] = mapped_column(default=0)
+    next_row: Mapped[int] = mapped_column(default=0)
+    done: Mapped[int] = mapped_column(default=0)
+    created: Mapped[int] = mapped_column(default=0)
+    changed: Mapped[int] = mapped_column(default=0)
+    failed: Mapped[int] = mapped_column(default=0)
+    error: Mapped[str | None]
+    notes: Mapped[dict[str, Any]] = mapped_column(JSONB, default=dict)
+    claim_token: Mapped[int] = mapped_column(BigInteger, default=0)
+    created_by_kind: Mapped[str]
+    created_by: Mapped[UUID]
+    created_at: Mapped[datetime]
+    touched_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+    payload: Mapped[Any] = deferred(mapped_column(JSONB, default=list))
+    file: Mapped[bytes | None] = deferred(mapped_column(LargeBinary))
+
+
+class BackgroundJobProblem(HasId, Base):
+    """What is wrong with one cell of a row that was left out. In the order of the file, ids ascend."""
+
+    __tablename__ = "background_job_problems"
+    __table_args__ = (Index("ix_background_job_problems_job_id_id", "job_id", "id"),)
+    community_id: Mapped[UUID] = mapped_column(ForeignKey("communities.id", ondelete="CASCADE"), index=True)
+    job_id: Mapped[UUID] = mapped_column(ForeignKey("background_jobs.id", ondelete="CASCADE"))
+    line: Mapped[int]
+    column_name: Mapped[str]
+    value: Mapped[str]
+    code: Mapped[str]
+    zh: Mapped[str]
+    en: Mapped[str]
 
 
 class ApiKey(HasId, Base):

@@ -32,11 +32,14 @@ from app.people.tables import (
     Organisation,
     Residency,
     Resident,
+    RotaEntry,
     Space,
     Staff,
     StaffRight,
     StaffRole,
+    StaffShift,
 )
+from app.practice import duties
 from app.practice import world as practice
 from app.practice.world import World
 from app.runtime import Runtime
@@ -112,6 +115,8 @@ async def seed(runtime: Runtime, *, progress: Progress | None = None) -> Seeded:
             rows += await _insert(session, *_places(world, tenant))
             report("places", number + 1, len(tenants))
             rows += await _insert(session, *_people(world, tenant, runtime))
+            await _describe_staff(session, world)
+            rows += await _insert(session, *_duties(world, tenant))
             report("people", number + 1, len(tenants))
     await _set_passwords(runtime, world, password)
     documents = answered = 0
@@ -204,9 +209,12 @@ def _people(world: World, tenant: Tenant, runtime: Runtime) -> tuple[Rows, ...]:
         for one in world.accounts
     ]
     staff = [
-        {"id": one.id, "organisation_id": one.organisation_id, "account_id": one.account_id, "name": one.name}
+        {
+            "id": one.id, "organisation_id": one.organisation_id, "account_id": one.account_id, "name": one.name,
+            "title": one.title, "phone": one.phone, "skills": duties.skills_of(world, one),
+        }
         for one in world.staff
-    ]
+    ]  # fmt: skip
     rights = [
         {
             "id": uuid5(one.id, f"{right.community_id}/{right.role}"), "organisation_id": one.organisation_id,
@@ -215,6 +223,22 @@ def _people(world: World, tenant: Tenant, runtime: Runtime) -> tuple[Rows, ...]:
         for one in world.staff for right in one.rights if right.community_id == tenant.community_id
     ]  # fmt: skip
     return (Account, logins), (Staff, staff), (StaffRight, rights), (Resident, residents), (Residency, residencies)
+
+
+def _duties(world: World, tenant: Tenant) -> tuple[Rows, ...]:
+    assert tenant.community_id is not None
+    return (
+        (StaffShift, duties.shift_rows(world, tenant.community_id)),
+        (RotaEntry, duties.rota_rows(world, tenant.community_id)),
+    )
+
+
+async def _describe_staff(session: AsyncSession, world: World) -> None:
+    """Title, phone and skills of staff who have none: those loaded by a version that did not know them."""
+    for one in world.staff:
+        bare = (Staff.title == "", Staff.phone == "", Staff.skills == [])
+        values = {"title": one.title, "phone": one.phone, "skills": duties.skills_of(world, one)}
+        await session.execute(update(Staff).where(Staff.id == one.id, *bare).values(**values))
 
 
 async def _insert(session: AsyncSession, *tables: Rows) -> int:

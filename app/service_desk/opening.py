@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
 from app.people.callers import Caller
-from app.people.communities import BUILT_IN
+from app.people.community_settings import BUILT_IN
 from app.people.residents import ResidentNotFound
 from app.people.spaces import SpaceNotFound
 from app.people.tables import Community, Household, Organisation, Residency, Resident, Space

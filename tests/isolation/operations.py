@@ -10,8 +10,8 @@ from fastapi import FastAPI
 OBJECTS: dict[str, str] = {
     "cid": "community",
     "space_id": "space",
-    "parent_id": "space",
-    "filter[parent_id]": "space",
+    "parent_id": "phase",
+    "filter[parent_id]": "phase",
     "room_id": "room",
     "filter[room_id]": "room",
     "resident_id": "resident",
@@ -19,6 +19,12 @@ OBJECTS: dict[str, str] = {
     "staff_id": "staff",
     "filter[caller_id]": "staff",
     "filter[object_id]": "resident",
+    "filter[staff_id]": "staff",
+    "shift_id": "shift",
+    "rota_entry_id": "rota_entry",
+    "vehicle_id": "vehicle",
+    "job_id": "job",
+    "filter[resident_id]": "resident",
     "key_id": "key",
     "document_id": "document",
     "answer_id": "answer",
@@ -49,8 +55,14 @@ PINNED: dict[str, Any] = {
     "messages": [{"role": "user", "content": "几点上班"}],
     "timezone": "Asia/Shanghai",
     "until": "2027-01-01T00:00:00Z",
+    "plate": "沪A12345",
+    "from_time": "08:00",
+    "to_time": "17:00",
 }
 """Fields whose valid values depend on more than the schema says."""
+
+SHEETS = {"/spaces/import": "楼栋\n{}栋\n", "/residents/import": "姓名\n住户{}\n"}
+"""What is uploaded where a sheet is asked for, not a document."""
 
 NUMBERS = count(1)
 
@@ -113,7 +125,10 @@ class Operation:
         }  # fmt: skip
         content = self.spec.get("requestBody", {}).get("content", {})
         if "multipart/form-data" in content:
-            request["files"] = {"file": (f"rules-{next(NUMBERS)}.md", b"# Rules\n\nNo dogs in the lift.")}
+            number = next(NUMBERS)
+            sheet = next((text for path, text in SHEETS.items() if self.path.endswith(path)), None)
+            name, text = ("sheet.csv", sheet) if sheet else (f"rules-{number}.md", "# Rules\n\nNo dogs in the lift.")
+            request["files"] = {"file": (name, text.format(number).encode())}
         elif content:
             request["json"] = self._valid(self._body(), filled)
         return request

@@ -45,14 +45,20 @@ async def build_world(client: Client, make: Make, place: Place) -> World:
     household = await client.get(f"{place.url}/households/{resident.household_id}", as_=manager)
     turn = await post("/api/v1/me/turns", {"text": "装修几点开始"}, resident)
     await post(f"/api/v1/turns/{turn['id']}/stop", {}, resident)
+    phase = await post("spaces", {"kind": "phase", "name": "1"})
     objects = {
         "community": str(place.id),
-        "space": (await post("spaces", {"kind": "phase", "name": "1"}))["id"],
+        "phase": phase["id"],
+        "space": (await post("spaces", {"kind": "building", "name": "1", "parent_id": phase["id"]}))["id"],
         "room": household.json()["room_id"],
         "household": str(resident.household_id),
         "resident": str(resident.id),
+        "job": (await post("spaces/export", {}))["id"],
+        "vehicle": (await post("vehicles", {"plate": "沪AD12345"}))["id"],
         "staff": str(manager.id),
         "colleague": str((await make.staff(place=place, role=StaffRole.SECURITY)).id),
+        "shift": str(await make.shift(manager)),
+        "rota_entry": str(await make.on_call(manager)),
         "key": (await post("api-keys", {"name": "door", "scopes": ["me:read"]}))["id"],
         "document": str(await make.document("装修规定", RULES, place=place)),
         "answer": (await post("answers", {"questions": ["前台几点上班"], "answer_zh": "八点半。"}))["id"],

@@ -1,20 +1,27 @@
 """Communities, their settings, and changes that meet."""
 
 import asyncio
+from datetime import date, timedelta
 
 import pytest
 from sqlalchemy import update
 
-from app.people.communities import BUILT_IN, merge_settings
-from app.people.schemas import SettingsChange
+from app.people import communities, community_settings
+from app.people.community_settings import BUILT_IN, CHECKS, CommunitySettings, SettingsChange, merge_settings
 from app.people.tables import Organisation, StaffRole
 from app.runtime import Runtime
 from tests.conftest import Client
 from tests.make import Make, Person
 
 
-def test_every_setting_can_be_overridden():
-    assert set(SettingsChange.model_fields) == set(BUILT_IN)
+def test_every_setting_can_be_overridden_has_words_and_a_value_that_fits():
+    assert set(SettingsChange.model_fields) == set(BUILT_IN) == set(CommunitySettings.model_fields)
+    assert set(CHECKS) <= set(BUILT_IN)
+    for name, field in CommunitySettings.model_fields.items():
+        assert field.description, name
+        assert field.description.endswith("."), f"{name}: end the sentence"
+    unchanged = SettingsChange.model_validate(BUILT_IN)
+    assert community_settings.stored(unchanged) == BUILT_IN
 
 
 def test_community_wins_over_company_wins_over_built_in():
@@ -96,3 +103,77 @@ async def test_residents_and_engineers_change_nothing(client: Client, make: Make
         answer = await client.patch(manager.place.url, json={"name": "x"}, as_=person, headers={"If-Match": "*"})
         assert answer.status_code == 403
         assert (await client.get(manager.place.url, as_=person)).status_code == 200
+
+
+async def test_features_read_typed_settings(client: Client, runtime: Runtime, manager: Person):
+    body = {
+        "dispatch_mode": "grab", "extra_holidays": ["2027-02-05"], "work_hours": {"sun": [], "mon": ["09:00-24:00"]},
+        "triage_confidence_min": 1,
+    }  # fmt: skip
+    url = f"{manager.place.url}/settings"
+    changed = await client.patch(url, json=body, as_=manager, headers={"If-Match": "*"})
+    assert changed.status_code == 200, changed.text
+    assert changed.json()["settings"]["dispatch_mode"] == {"value": "grab", "source": "community"}
+    async with runtime.transaction(manager.tenant) as session:
+        settings = await communities.read_settings(session, manager.place.id)
+    assert (settings.dispatch_mode, settings.extra_holidays) == ("grab", [date(2027, 2, 5)])
+    assert settings.work_hours.of(1) == [(timedelta(hours=9), timedelta(days=1))]
+    assert settings.work_hours.of(7) == []
+    assert settings.work_hours.tue == ["08:30-18:00"]
+    assert settings.work_order_reopen_days == BUILT_IN["work_order_reopen_days"]
+
+
+@pytest.mark.parametrize(
+    ("body", "at"),
+    [
+        ({"dispatch_mode": "lottery"}, "body.dispatch_mode"),
+        ({"triage_confidence_min": 1.1}, "body.triage_confidence_min"),
+        ({"work_orders_per_day_max": 0}, "body.work_orders_per_day_max"),
+        ({"work_orders_per_day_max": "many"}, "body.work_orders_per_day_max"),
+        ({"gas_company_phone": "call them"}, "body.gas_company_phone"),
+        ({"ring_webhook_url": "ftp://gate"}, "body.ring_webhook_url"),
+        ({"ring_emails": ["nobody"]}, "body.ring_emails.0"),
+        ({"extra_holidays": ["2027-02-30"]}, "body.extra_holidays.0"),
+        ({"work_hours": {"mon": ["9-17"]}}, "body.work_hours.mon.0"),
+        ({"work_hours": {"monday": []}}, "body.work_hours.monday"),
+        ({"colour": "green"}, "body.colour"),
+    ],
+)
+async def test_a_setting_out_of_bounds_is_named_and_nothing_is_changed(
+    client: Client, manager: Person, body: dict[str, object], at: str
+):
+    url = f"{manager.place.url}/settings"
+    answer = await client.patch(url, json={"work_order_reopen_days": 3, **body}, as_=manager, headers={"If-Match": "*"})
+    assert (answer.status_code, answer.json()["code"]) == (422, "request_invalid")
+    assert [one["at"] for one in answer.json()["facts"]["errors"]] == [at]
+    assert (await client.get(url, as_=manager)).json()["settings"]["work_order_reopen_days"]["source"] == "built_in"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"work_hours": {"mon": ["12:00-08:00"]}},
+        {"work_hours": {"mon": ["08:00-12:00", "11:00-17:00"]}},
+        {"work_hours": {"sun": ["08:00-24:30"]}},
+        {"quiet_hours": "22:00-22:00"},
+    ],
+)
+async def test_hours_that_make_no_sense_are_refused_in_words(client: Client, manager: Person, body: dict[str, object]):
+    answer = await client.patch(f"{manager.place.url}/settings", json=body, as_=manager, headers={"If-Match": "*"})
+    assert (answer.status_code, answer.json()["code"]) == (422, "setting_invalid")
+    assert answer.json()["facts"]["setting"] == next(iter(body))
+    assert set(answer.json()["messages"]) == {"zh", "en"}
+
+
+async def test_values_an_older_version_let_in_do_not_break_the_settings(
+    runtime: Runtime, client: Client, manager: Person
+):
+    async with runtime.transaction(manager.tenant) as session:
+        await session.execute(
+            update(Organisation).values(defaults={"dispatch_mode": "by dice", "work_order_reopen_days": 14})
+        )
+    shown = (await client.get(f"{manager.place.url}/settings", as_=manager)).json()["settings"]
+    assert shown["dispatch_mode"] == {"value": "dispatch", "source": "built_in"}
+    assert shown["work_order_reopen_days"] == {"value": 14, "source": "organisation"}
+    async with runtime.transaction(manager.tenant) as session:
+        assert (await communities.read_settings(session, manager.place.id)).dispatch_mode == "dispatch"

@@ -13,7 +13,15 @@ from app.chat import routes as chat_routes
 from app.db import Tenant, tenant_sql
 from app.knowledge import answer_routes
 from app.knowledge import routes as knowledge_routes
-from app.people import resident_routes, routes, sign_in_routes, staff_routes
+from app.people import (
+    import_routes,
+    resident_routes,
+    rota_routes,
+    routes,
+    sign_in_routes,
+    staff_routes,
+    vehicle_routes,
+)
 from app.people.tables import StaffRole
 from app.runtime import Runtime
 from tests.conftest import Client
@@ -25,17 +33,28 @@ BODIES: dict[tuple[str, str], Any] = {
     ("POST", "spaces"): {"kind": "unit", "name": "x", "parent_id": "{space_id}"},
     ("POST", "households"): {"room_id": "{room_id}"},
     ("PATCH", "spaces/{space_id}"): {"name": "x"},
+    ("PATCH", "households/{household_id}"): {"room_id": "{room_id}"},
     ("PATCH", "residents/{resident_id}"): {"name": "x"},
     ("PUT", "residents/{resident_id}/rooms/{room_id}"): {"role": "owner"},
     ("POST", "residents/{resident_id}/verify"): {},
     ("PUT", "residents/{resident_id}/account"): {"login": "x"},
     ("PATCH", "staff/{staff_id}"): {"name": "x"},
+    ("POST", "shifts"): {"staff_id": "{staff_id}", "from_time": "08:00", "to_time": "17:00"},
+    ("PATCH", "shifts/{shift_id}"): {"note": "x"},
+    ("POST", "rota"): {"staff_id": "{staff_id}", "from_time": "08:00", "to_time": "17:00"},
+    ("PATCH", "rota/{rota_entry_id}"): {"level": 2},
+    ("POST", "vehicles"): {"plate": "沪B54321", "room_id": "{room_id}", "resident_id": "{resident_id}"},
+    ("PATCH", "vehicles/{vehicle_id}"): {"room_id": "{room_id}"},
     ("PUT", "staff/{staff_id}/rights"): {"roles": []},
     ("PUT", "staff/{staff_id}/account"): {"disabled": True},
 }
-ROUTERS = (routes.places, resident_routes.router, staff_routes.router)
+ROUTERS = (
+    routes.places, resident_routes.router, staff_routes.router, rota_routes.router, vehicle_routes.router,
+    import_routes.router,
+)  # fmt: skip
 NAMES_NO_ROW = {
     ("POST", "residents"), ("POST", "staff"), ("POST", "api-keys"), ("PATCH", ""), ("PATCH", "settings"),
+    ("POST", "spaces/import"), ("POST", "spaces/export"), ("POST", "residents/import"), ("POST", "residents/export"),
 }  # fmt: skip
 TENANT_TABLES = """
     SELECT c.oid::regclass::text AS name, c.relrowsecurity AND c.relforcerowsecurity AS fenced,
@@ -76,9 +95,13 @@ async def build_neighbour(client: Client, make: Make, place: Place) -> Neighbour
     resident = await open_resident(client, manager)
     household = (await put(client, manager, resident, room)).json()["rooms"][0]["household_id"]
     key = await client.post(f"{place.url}/api-keys", json={"name": "k", "scopes": ["me:read"]}, as_=manager)
+    vehicle = await client.post(f"{place.url}/vehicles", json={"plate": "沪A12345"}, as_=manager)
+    export = await client.post(f"{place.url}/spaces/export", json={}, as_=manager)
     ids = {
         "space_id": phase["id"], "room_id": room["id"], "resident_id": resident["id"], "household_id": household,
-        "staff_id": str(manager.id), "key_id": key.json()["id"],
+        "staff_id": str(manager.id), "key_id": key.json()["id"], "shift_id": str(await make.shift(manager)),
+        "rota_entry_id": str(await make.on_call(manager)), "vehicle_id": vehicle.json()["id"],
+        "job_id": export.json()["id"],
     }  # fmt: skip
     return Neighbour(place, manager, ids)
 

@@ -9,7 +9,7 @@ import pytest
 from app.people.spaces import COUNTERS, PARENTS, grow, label_of
 from app.people.tables import Space, SpaceKind
 from tests.conftest import Client
-from tests.make import Person
+from tests.make import Make, Person
 
 
 async def open_space(client: Client, manager: Person, kind: str, name: str, parent: Any = None) -> dict[str, Any]:
@@ -121,3 +121,88 @@ async def test_forged_cursor_is_refused(client: Client, manager: Person, cursor:
     answer = await client.get(f"{manager.place.url}/spaces", params={"cursor": cursor}, as_=manager)
     assert answer.status_code == 422
     assert answer.json()["code"] in ("cursor_invalid", "request_invalid")
+
+
+async def patch(client: Client, manager: Person, space: Any, **body: Any) -> Any:
+    url = f"{manager.place.url}/spaces/{space['id']}"
+    return await client.patch(url, json=body, as_=manager, headers={"If-Match": "*"})
+
+
+async def test_rooms_have_a_state_and_an_area_and_nothing_else_has(client: Client, manager: Person):
+    *_, unit, room = await open_path(client, manager, "3期", "2栋", "1单元", "1502")
+    changed = (await patch(client, manager, room, state="renovating", area_m2=89.5)).json()
+    assert (changed["state"], changed["area_m2"], changed["label"]) == ("renovating", 89.5, "3期2栋1单元1502")
+    named = (await patch(client, manager, room, name="1503")).json()
+    assert (named["state"], named["area_m2"]) == ("renovating", 89.5)
+    assert (await patch(client, manager, room, state=None)).json()["state"] is None
+    refused = await patch(client, manager, unit, state="occupied")
+    assert (refused.status_code, refused.json()["code"]) == (422, "not_a_room")
+    for body in ({"area_m2": 0}, {"area_m2": "big"}, {"state": "haunted"}):
+        assert (await patch(client, manager, room, **body)).status_code == 422
+    opened = await client.post(
+        f"{manager.place.url}/spaces", as_=manager,
+        json={"kind": "room", "name": "101", "parent_id": unit["id"], "state": "vacant", "area_m2": 60},
+    )  # fmt: skip
+    assert (opened.json()["state"], opened.json()["area_m2"]) == ("vacant", 60)
+    tree = (await client.get(f"{manager.place.url}/spaces/tree", as_=manager)).json()["spaces"]
+    rooms = tree[0]["children"][0]["children"][0]["children"]
+    assert [(one["name"], one["state"]) for one in rooms] == [("101", "vacant"), ("1503", None)]
+
+
+async def test_unit_moves_to_another_building_with_all_its_rooms_and_people(
+    client: Client, make: Make, manager: Person
+):
+    phase, building, unit, room = await open_path(client, manager, "3期", "2栋", "1单元", "1502")
+    other = await open_space(client, manager, "building", "9栋", phase)
+    resident = await make.resident()
+    url = f"{manager.place.url}/residents/{resident.id}"
+    await client.put(f"{url}/rooms/{room['id']}", json={"role": "owner"}, as_=manager)
+    await client.post(f"{url}/verify", json={}, as_=manager)
+    moved = (await patch(client, manager, unit, parent_id=other["id"], name="2单元")).json()
+    assert (moved["label"], moved["parent_id"], moved["building_id"]) == ("3期9栋2单元", other["id"], other["id"])
+    below = (await client.get(f"{manager.place.url}/spaces/{room['id']}", as_=manager)).json()
+    assert (below["label"], below["building_id"]) == ("3期9栋2单元1502", other["id"])
+    # What is meant for a building follows its residents.
+    assert other["id"] in {str(one) for one in (await make.caller(resident)).building_ids}
+    assert building["id"] not in {str(one) for one in (await make.caller(resident)).building_ids}
+    out = await patch(client, manager, other, parent_id=None)
+    assert (out.json()["label"], out.json()["parent_id"]) == ("9栋", None)
+    below = (await client.get(f"{manager.place.url}/spaces/{room['id']}", as_=manager)).json()
+    assert below["label"] == "9栋2单元1502"
+
+
+async def test_nothing_moves_to_where_it_cannot_stand_or_is_taken(client: Client, make: Make, manager: Person):
+    phase, building, unit, room = await open_path(client, manager, "3期", "2栋", "1单元", "1502")
+    other = await open_space(client, manager, "building", "9栋", phase)
+    await open_space(client, manager, "unit", "1", other)
+    for space, parent in ((building, unit), (phase, building), (unit, phase), (room, phase), (unit, unit)):
+        refused = await patch(client, manager, space, parent_id=parent["id"])
+        assert (refused.status_code, refused.json()["code"]) == (422, "parent_not_allowed")
+    # 1 and 1单元 are one address.
+    taken = await patch(client, manager, unit, parent_id=other["id"])
+    assert (taken.status_code, taken.json()["code"]) == (409, "space_exists")
+    elsewhere = await make.place()
+    theirs = await make.building(place=elsewhere)
+    foreign = await patch(client, manager, unit, parent_id=str(theirs))
+    assert (foreign.status_code, foreign.json()["code"]) == (404, "space_not_found")
+    kept = (await client.get(f"{manager.place.url}/spaces/{room['id']}", as_=manager)).json()
+    assert kept["label"] == "3期2栋1单元1502"
+
+
+async def test_space_is_deleted_when_nothing_uses_it_any_more(client: Client, make: Make, manager: Person):
+    *_, unit, room = await open_path(client, manager, "3期", "2栋", "1单元", "1502")
+    url = f"{manager.place.url}/spaces"
+    resident = await make.resident()
+    person = f"{manager.place.url}/residents/{resident.id}/rooms/{room['id']}"
+    await client.put(person, json={"role": "tenant"}, as_=manager)
+    car = {"plate": "沪A12345", "room_id": room["id"]}
+    vehicle = (await client.post(f"{manager.place.url}/vehicles", json=car, as_=manager)).json()
+    for space, used in ((unit, {"spaces": 1}), (room, {"residents": 1, "vehicles": 1})):
+        refused = await client.delete(f"{url}/{space['id']}", as_=manager)
+        assert (refused.status_code, refused.json()["code"]) == (409, "space_in_use")
+        assert refused.json()["facts"]["used"] == used
+    await client.delete(person, as_=manager)
+    await client.delete(f"{manager.place.url}/vehicles/{vehicle['id']}", as_=manager)
+    for space in (room, unit):
+        assert (await client.delete(f"{url}/{space['id']}", as_=manager)).status_code == 204
+        assert (await client.get(f"{url}/{space['id']}", as_=manager)).status_code == 404

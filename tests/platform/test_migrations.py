@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from app import all_tables, db, embedded, migrate
 
-ONLY_IN_MIGRATIONS = {"ix_documents_waiting", "ix_passages_document_id", "ix_passages_words"}
+ONLY_IN_MIGRATIONS = {"ix_background_jobs_open", "ix_documents_waiting", "ix_passages_document_id", "ix_passages_words"}
 """Indexes that no ORM code needs to know of."""
 
 
