@@ -168,6 +168,19 @@ class Settings(BaseSettings):
     passages_per_answer_max: int = Field(4, description="Passages shown to the model at most.")
     quotes_per_answer_max: int = Field(3, description="Quotes shown to the resident at once at most.")
 
+    # Messages to people
+    smtp_url: str = Field(
+        "", description="Mail server, smtp://user@host:587 or smtps://user@host:465; empty sends no e-mail."
+    )
+    smtp_password: SecretStr | None = Field(None, description="Password at the mail server; sent over TLS only.")
+    smtp_from: str = Field("linli@localhost", description="Address that e-mail comes from.")
+    smtp_seconds: float = Field(15, description="Longest wait for an answer of the mail server.")
+    delivery_attempts_max: int = Field(10, description="Tries to send a message through a channel.")
+    delivery_retry_seconds_min: float = Field(5, description="Pause after a first failed try; doubles with each.")
+    delivery_retry_seconds_max: float = Field(
+        3600, description="Longest pause between two tries; emergencies never wait longer than half a minute."
+    )
+
     # Queue, worker and feed
     queue_shard: str = Field("0", description="Name of the queue this process sends to and takes from.")
     queue_waiting_max: int = Field(5_000, description="Jobs waiting in all before a 429; batch jobs may take half.")

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-JOB_MODULES = ("app.chat.jobs", "app.knowledge.jobs", "app.people.jobs", "app.service_desk.jobs")
+JOB_MODULES = ("app.chat.jobs", "app.knowledge.jobs", "app.notices.jobs", "app.people.jobs", "app.service_desk.jobs")
 """The modules whose import registers handlers and periodic functions."""
 
 REDIS_AWAY = (RedisError, OSError, TimeoutError)

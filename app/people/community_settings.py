@@ -130,7 +130,7 @@ class CommunitySettings(BaseModel):
     )
     default_language: Language = Field("zh", description="Of messages to people who chose none.")
     quiet_hours: Span | Literal[""] = Field(
-        "", description="No messages but emergencies; may go past midnight.", examples=["22:00-08:00"]
+        "22:00-07:00", description="No messages but emergencies; may go past midnight.", examples=["22:00-08:00"]
     )
     analytics_households_min: Annotated[int, Field(ge=1, le=100)] = Field(
         5, description="Smaller groups are not shown."

@@ -7,7 +7,10 @@ RESIDENT_SCOPES = frozenset(
 )
 
 STAFF_BASE = frozenset(
-    {"chat:write", "knowledge:read", "me:read", "communities:read", "spaces:read", "residents:read", "rota:read"}
+    {
+        "chat:write", "knowledge:read", "me:read", "messages:read", "communities:read", "spaces:read",
+        "residents:read", "rota:read",
+    }
 )
 
 DESK_BASE = frozenset({"workorders:read", "workorders:write", "incidents:read"})
@@ -38,6 +41,8 @@ ROLE_SCOPES: dict[StaffRole, frozenset[str]] = {
         "webhooks:read",
         "webhooks:write",
         "audit:read",
+        "deliveries:read",
+        "deliveries:write",
     },
     StaffRole.FRONT_DESK: STAFF_BASE
     | DESK

@@ -44,6 +44,10 @@ OBJECTS: dict[str, str] = {
     "filter[space_id]": "space",
     "draft_id": "draft",
     "canned_reply_id": "canned reply",
+    "message_id": "message",
+    "up_to": "message",
+    "channel_id": "channel",
+    "delivery_id": "delivery",
 }
 """What each parameter and each field of a body names; `worlds.py` makes one of each. A test proves it complete."""
 
@@ -143,12 +147,18 @@ class Operation:
         if schema.get("type") == "object":
             wanted = set(schema.get("required", ())) | (set(filled) & set(schema.get("properties", ())))
             return {
-                name: filled.get(name, PINNED.get(name, self._valid(schema["properties"][name], {})))
-                for name in sorted(wanted)
+                name: filled.get(name) or self._pinned(name, schema["properties"][name]) for name in sorted(wanted)
             }
         if schema.get("type") == "array":
             return [self._valid(schema["items"], {}) for _ in range(schema.get("minItems", 0))]
         return {"string": f"a name {next(NUMBERS)}", "integer": 1, "number": 1, "boolean": True}[schema["type"]]
+
+    def _pinned(self, name: str, schema: Mapping[str, Any]) -> Any:
+        """The value that PINNED has for a field of this name, if this is a field of that kind."""
+        known = self._resolved(schema).get("enum")
+        if name in PINNED and (known is None or PINNED[name] in known):
+            return PINNED[name]
+        return self._valid(schema, {})
 
 
 def _is_uuid(schema: Mapping[str, Any]) -> bool:

@@ -18,7 +18,9 @@ from tests.isolation.operations import OBJECTS, Operation
 from tests.isolation.worlds import World, fingerprint_sql
 from tests.make import Make, Person
 
-PERSONAL = ("conversation", "turn")
+PERSONAL = ("conversation", "turn", "message")
+NOBODY_ELSES = ("message",)
+"""For one person, whatever others may read."""
 MEANT_FOR_STAFF = ("document", "answer")
 OF_THE_DESK = ("work_order", "work_order_file")
 """A resident's own, and the daily work of all staff."""
@@ -65,6 +67,8 @@ def may_see(role: Role, operation: Operation, name: str, world: str) -> bool:
     if world != "neighbour":
         return False
     kind = OBJECTS[name]
+    if kind in NOBODY_ELSES:
+        return False
     if role.home != "home" or kind not in PERSONAL + MEANT_FOR_STAFF + OF_THE_DESK:
         return role.home == "home"
     if kind in MEANT_FOR_STAFF + OF_THE_DESK:

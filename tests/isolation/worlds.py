@@ -9,6 +9,7 @@ import asyncpg
 from sqlalchemy import insert
 
 from app.chat.tables import Conversation
+from app.notices import deliveries
 from app.people.callers import CallerKind
 from app.people.tables import StaffRole
 from tests.conftest import Client
@@ -69,7 +70,11 @@ async def build_world(client: Client, make: Make, place: Place) -> World:
         "category": (await post("workorder-categories", CATEGORY))["id"],
         "draft": (await post(f"conversations/{turn['conversation_id']}/drafts", {"kind": "summary"}))["id"],
         "canned reply": (await post("canned-replies", {"code": "收到", "text": "收到，马上处理。"}))["id"],
+        "channel": (await post("notice-channels", {"name": "mail", "kind": "email"}))["id"],
+        "message": await tell(client, make, resident),
     }
+    on_the_way = await client.get(f"{place.url}/message-deliveries", as_=manager)
+    objects["delivery"] = on_the_way.json()["items"][0]["id"]
     return World(place, manager, resident, objects)
 
 
@@ -78,6 +83,15 @@ async def attach(client: Client, order_id: str, reporter: Person) -> str:
     file = {"file": ("reading.txt", "水表读数 356".encode())}
     answer = await client.post(f"/api/v1/me/workorders/{order_id}/files", files=file, as_=reporter)
     return str(answer.json()["id"])
+async def tell(client: Client, make: Make, resident: Person) -> str:
+    """The id of a message to this resident, on its way through every channel there is."""
+    async with make._runtime.transaction(resident.tenant) as session:
+        await deliveries.tell(
+            session, make._runtime, community_id=resident.place.id, resident_id=resident.id, kind="workorder.moved",
+            title={"zh": "已派单"}, body={"zh": "师傅马上到。"}, key=str(uuid4()),
+        )  # fmt: skip
+    listed = await client.get("/api/v1/me/messages", as_=resident)
+    return str(listed.json()["items"][0]["id"])
 
 
 async def build_neighbour(client: Client, make: Make, home: World) -> World:
@@ -98,6 +112,7 @@ async def build_neighbour(client: Client, make: Make, home: World) -> World:
         "conversation": turn["conversation_id"],
         "turn": turn["id"],
         "draft": draft["id"],
+        "message": await tell(client, make, other),
     }
     return World(home.place, home.manager, other, objects)
 

@@ -1,0 +1,189 @@
+"""What one person is told: in the app always, and on through the channels that their community set up."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Select, func, or_, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.clock import CLOCK
+from app.errors import NotFound
+from app.notices import quiet
+from app.notices.tables import (
+    ChannelAudience,
+    ChannelUse,
+    Delivery,
+    DeliveryAttempt,
+    DeliveryStatus,
+    Message,
+    NoticeChannel,
+    PersonKind,
+)
+from app.people import communities
+from app.people.callers import Caller, CallerKind
+from app.people.tables import Community, Resident
+from app.queue import Job, Lane, send_after_commit
+from app.runtime import Runtime
+
+DELIVER = "notices.deliver"
+
+
+class MessageNotFound(NotFound):
+    code = "message_not_found"
+
+    def __init__(self) -> None:
+        super().__init__("There is no such message.", "没有这条消息。")
+
+
+class DeliveryNotFound(NotFound):
+    code = "delivery_not_found"
+
+    def __init__(self) -> None:
+        super().__init__("There is no such delivery.", "没有这条发送记录。")
+
+
+def visible_to(caller: Caller) -> Select[Message]:
+    """Messages are for one person and nobody else, not for managers either. Staff who live here read both theirs."""
+    mine = Message.person_id == caller.id
+    if caller.kind is CallerKind.STAFF:
+        lives_here = select(Resident.id).where(
+            Resident.community_id == caller.community_id, Resident.account_id == caller.account_id
+        )
+        mine = or_(mine, Message.person_id.in_(lives_here))
+    return select(Message).where(Message.community_id == caller.community_id, mine)
+
+
+def deliveries_of(caller: Caller, *, status: DeliveryStatus | None = None) -> Select[Delivery]:
+    """Deliveries of the community, for staff who look after the channels; they do not show what was said."""
+    statement = select(Delivery).where(Delivery.community_id == caller.community_id)
+    return statement if status is None else statement.where(Delivery.status == status)
+
+
+def job_of(delivery_id: UUID, community_id: UUID, *, loud: bool) -> Job:
+    return Job(DELIVER, delivery_id, community_id, lane=Lane.INTERACTIVE if loud else Lane.SERVICE)
+
+
+async def tell(
+    session: AsyncSession, runtime: Runtime, *, community_id: UUID, resident_id: UUID | None = None,
+    staff_id: UUID | None = None, kind: str, title: dict[str, str], body: dict[str, str], link: str = "", key: str,
+    through: NoticeChannel | None = None,
+) -> None:  # fmt: skip
+    """Tell one person one thing. A second call with the same `key` for the same person changes nothing.
+
+    `title` and `body` have the texts under "zh" and "en". Kinds that begin with `quiet.LOUD` leave at night too.
+    `through` names the one channel to take.
+    """
+    assert (resident_id is None) != (staff_id is None), "a message is for one person"
+    person_kind = PersonKind.STAFF if staff_id else PersonKind.RESIDENT
+    message_id, now = CLOCK.new_id(), runtime.clock()
+    written = (
+        insert(Message)
+        .values(
+            id=message_id, community_id=community_id, person_kind=person_kind, person_id=staff_id or resident_id,
+            kind=kind, key=key, title=title, body=body, link=link, created_at=now,
+        )
+        .on_conflict_do_nothing(index_elements=["community_id", "person_id", "key"])
+        .returning(Message.id)
+    )  # fmt: skip
+    if await session.scalar(written) is None:
+        return
+    channels = [through] if through else await _channels_for(session, community_id, person_kind, kind)
+    if not channels:
+        return
+    due_at = await may_go_at(session, community_id, kind, now)
+    rows = [
+        Delivery(
+            id=CLOCK.new_id(), community_id=community_id, message_id=message_id, channel_id=channel.id,
+            kind=channel.kind, status=DeliveryStatus.WAITING, loud=quiet.is_loud(kind), address="", attempts=0,
+            last_error="", due_at=due_at, created_at=now,
+        )
+        for channel in channels
+    ]  # fmt: skip
+    session.add_all(rows)
+    await session.flush()
+    if due_at <= now:
+        for row in rows:
+            send_after_commit(session, job_of(row.id, community_id, loud=row.loud))
+
+
+async def _channels_for(
+    session: AsyncSession, community_id: UUID, person: PersonKind, kind: str
+) -> Sequence[NoticeChannel]:
+    audience = ChannelAudience.STAFF if person is PersonKind.STAFF else ChannelAudience.RESIDENTS
+    statement = select(NoticeChannel).where(
+        NoticeChannel.community_id == community_id,
+        NoticeChannel.enabled,
+        NoticeChannel.audience.in_([ChannelAudience.ALL, audience]),
+    )
+    if not quiet.is_loud(kind):
+        statement = statement.where(NoticeChannel.use == ChannelUse.ALL)
+    return (await session.scalars(statement.order_by(NoticeChannel.id))).all()
+
+
+async def may_go_at(session: AsyncSession, community_id: UUID, kind: str, now: datetime) -> datetime:
+    """When a message of this kind may leave the house, at the earliest."""
+    if quiet.is_loud(kind):
+        return now
+    settings = await communities.read_settings(session, community_id)
+    community = await session.get_one(Community, community_id)
+    return quiet.may_go_at(now, kind=kind, hours=settings.quiet_hours, zone=ZoneInfo(community.timezone))
+
+
+async def unread_count(session: AsyncSession, caller: Caller) -> int:
+    unread = visible_to(caller).where(Message.read_at.is_(None)).with_only_columns(func.count())
+    return int(await session.scalar(unread) or 0)
+
+
+async def mark_read(
+    session: AsyncSession, caller: Caller, *, now: datetime, message_id: UUID | None = None, up_to: UUID | None = None
+) -> int:
+    """Mark one message, or all up to one (all there are when neither is named); how many were unread till now."""
+    unread = visible_to(caller).where(Message.read_at.is_(None)).with_only_columns(Message.id)
+    if message_id is not None:
+        unread = unread.where(Message.id == message_id)
+    if up_to is not None:
+        unread = unread.where(Message.id <= up_to)
+    marked = await session.execute(
+        update(Message).where(Message.id.in_(unread)).values(read_at=now).returning(Message.id)
+    )
+    return len(marked.all())
+
+
+async def get(session: AsyncSession, caller: Caller, message_id: UUID) -> Message:
+    """Raises MessageNotFound."""
+    message = (await session.scalars(visible_to(caller).where(Message.id == message_id))).one_or_none()
+    if message is None:
+        raise MessageNotFound
+    return message
+
+
+async def get_delivery(session: AsyncSession, caller: Caller, delivery_id: UUID) -> Delivery:
+    """Raises DeliveryNotFound."""
+    delivery = (await session.scalars(deliveries_of(caller).where(Delivery.id == delivery_id))).one_or_none()
+    if delivery is None:
+        raise DeliveryNotFound
+    return delivery
+
+
+async def attempts_of(session: AsyncSession, delivery: Delivery) -> Sequence[DeliveryAttempt]:
+    """Every try, first to last."""
+    statement = select(DeliveryAttempt).where(DeliveryAttempt.delivery_id == delivery.id)
+    return (await session.scalars(statement.order_by(DeliveryAttempt.number))).all()
+
+
+async def retry(session: AsyncSession, runtime: Runtime, caller: Caller, delivery_id: UUID) -> Delivery:
+    """Send once more what was given up or had no address; any other stays as it is. Raises DeliveryNotFound."""
+    delivery = await get_delivery(session, caller, delivery_id)
+    again = (
+        update(Delivery)
+        .where(Delivery.id == delivery.id, Delivery.status.in_([DeliveryStatus.SKIPPED, DeliveryStatus.GIVEN_UP]))
+        .values(status=DeliveryStatus.WAITING, attempts=0, due_at=runtime.clock(), ended_at=None)
+        .returning(Delivery.id)
+    )
+    if await session.scalar(again) is not None:
+        send_after_commit(session, job_of(delivery.id, caller.community_id, loud=delivery.loud))
+    await session.refresh(delivery)
+    return delivery
