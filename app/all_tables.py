@@ -6,8 +6,9 @@ from app.knowledge import tables as knowledge
 from app.notices import tables as notices
 from app.people import tables as people
 from app.rest import tables as rest
+from app.service_desk import duty_tables as duties
 from app.service_desk import tables as service_desk
 
 metadata = Base.metadata
 
-__all__ = ["chat", "knowledge", "metadata", "notices", "people", "rest", "service_desk"]
+__all__ = ["chat", "duties", "knowledge", "metadata", "notices", "people", "rest", "service_desk"]

@@ -367,6 +367,8 @@ Handler = Callable[["Runtime", Lease], Awaitable[None]]
 PeriodicTask = Callable[["Runtime"], Awaitable[None]]
 HANDLERS: dict[str, Handler] = {}
 PERIODIC: dict[str, tuple[float, PeriodicTask]] = {}
+WITHOUT_REDIS: set[str] = set()
+"""Periodic functions that every worker runs while Redis is away: two at once must do no harm there."""
 
 
 def job(name: str) -> Callable[[Handler], Handler]:
@@ -385,13 +387,15 @@ def job(name: str) -> Callable[[Handler], Handler]:
     return register
 
 
-def periodic(seconds: float) -> Callable[[PeriodicTask], PeriodicTask]:
-    """Registers a function that runs every `seconds` in one worker at a time."""
+def periodic(seconds: float, *, without_redis: bool = False) -> Callable[[PeriodicTask], PeriodicTask]:
+    """Registers a function that runs every `seconds` in one worker at a time; see WITHOUT_REDIS."""
 
     def register(task: PeriodicTask) -> PeriodicTask:
         name = f"{task.__module__}.{task.__name__}"
         assert name not in PERIODIC, f"{name} is registered twice"
         PERIODIC[name] = (seconds, task)
+        if without_redis:
+            WITHOUT_REDIS.add(name)
         return task
 
     return register

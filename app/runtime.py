@@ -22,7 +22,7 @@ from app import db
 from app.db import Tenant
 from app.feed import Feed
 from app.metering import MeteredEngine
-from app.queue import Job, Queue, QueueFull
+from app.queue import HANDLERS, Job, Lease, Queue, QueueFull
 from app.settings import Settings
 from models.embedder import Embedder
 from models.engine import Engine
@@ -65,6 +65,14 @@ class Runtime:
             await self.queue.send(job)
         except (RedisError, QueueFull, OSError) as error:
             log.warning("job_left_to_sweeper", job=job.name, row_id=str(job.row_id), error=repr(error))
+
+    async def send_or_do(self, job: Job) -> None:
+        """As `send`; what the queue does not take is done here and now. For the little that must not wait for Redis."""
+        try:
+            await self.queue.send(job)
+        except (RedisError, QueueFull, OSError) as error:
+            log.warning("job_done_without_queue", job=job.name, row_id=str(job.row_id), error=repr(error))
+            await HANDLERS[job.name](self, Lease(job, token=0, attempt=1))
 
 
 @asynccontextmanager

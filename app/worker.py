@@ -18,7 +18,7 @@ from structlog.contextvars import bound_contextvars
 
 from app import settings as settings_module
 from app.db import is_away
-from app.queue import HANDLERS, PERIODIC, Lease, PeriodicTask
+from app.queue import HANDLERS, PERIODIC, WITHOUT_REDIS, Lease, PeriodicTask
 from models.engine import EngineBusy, State
 
 if TYPE_CHECKING:
@@ -26,7 +26,14 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-JOB_MODULES = ("app.chat.jobs", "app.knowledge.jobs", "app.notices.jobs", "app.people.jobs", "app.service_desk.jobs")
+JOB_MODULES = (
+    "app.chat.jobs",
+    "app.knowledge.jobs",
+    "app.notices.jobs",
+    "app.people.jobs",
+    "app.service_desk.jobs",
+    "app.service_desk.duty_jobs",
+)
 """The modules whose import registers handlers and periodic functions."""
 
 REDIS_AWAY = (RedisError, OSError, TimeoutError)
@@ -340,9 +347,21 @@ async def _run_periodically(runtime: "Runtime", name: str, seconds: float, task:
                     await renew_lock(keys=[key], args=[me, round(seconds * 1000)])
         except REDIS_AWAY as error:
             log.warning("periodic_waits_for_redis", task=name, error=repr(error))
+            if name in WITHOUT_REDIS:
+                await _run_unlocked(runtime, name, task)
         except Exception:
             log.exception("periodic_failed", task=name)
         await asyncio.sleep(min(15.0, max(0.05, seconds / 4)))
+
+
+async def _run_unlocked(runtime: "Runtime", name: str, task: PeriodicTask) -> None:
+    """Runs a task that does not need Redis while there is none."""
+    try:
+        await task(runtime)
+    except REDIS_AWAY as error:
+        log.warning("periodic_needs_redis", task=name, error=repr(error))
+    except Exception:
+        log.exception("periodic_failed", task=name)
 
 
 async def serve(settings: settings_module.Settings) -> None:

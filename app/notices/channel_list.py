@@ -83,7 +83,7 @@ async def open_channel(
     """
     _check_url(runtime, kind, url)
     await communities.lock(session, caller)
-    if await session.scalar(visible_to(caller).with_only_columns(func.count())) >= CHANNELS_MAX:
+    if (await session.scalar(visible_to(caller).with_only_columns(func.count())) or 0) >= CHANNELS_MAX:
         raise TooManyChannels
     secret = f"lw_{secrets.token_urlsafe(32)}" if url else ""
     channel = NoticeChannel(

@@ -83,6 +83,9 @@ class CommunitySettings(BaseModel):
     dispatch_mode: Literal["grab", "dispatch", "rotation"] = Field(
         "dispatch", description="Staff grab orders, or the best one is sent, or they take turns."
     )
+    grab_minutes: Annotated[int, Field(ge=1, le=1440)] = Field(
+        10, description="Minutes in which an offered order may be grabbed before it is given to somebody."
+    )
     triage_confidence_min: Share = Field(0.6, description="Below it an order waits for a person.")
     work_orders_per_day_max: Annotated[int, Field(ge=1, le=100)] = Field(
         10, description="Work orders of one resident within 24 hours; emergencies are not counted."

@@ -48,7 +48,8 @@ def _let_go(order: WorkOrder, move: Move) -> None:
 def _begin_again(order: WorkOrder, move: Move) -> None:
     _let_go(order, move)
     order.reopened_count += 1
-    order.completed_at = order.warned_at = order.overdue_at = order.escalated_at = None
+    order.completed_at = order.respond_overdue_at = None
+    order.warned_at = order.overdue_at = order.escalated_at = None
 
 
 def _start(order: WorkOrder, move: Move) -> None:

@@ -9,11 +9,17 @@ from collections.abc import Awaitable, Callable
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.runtime import Runtime
+from app.service_desk import duty_hearing, tellings
 from app.service_desk.tables import WorkOrder, WorkOrderEvent
 
 Listener = Callable[[AsyncSession, Runtime, WorkOrder, WorkOrderEvent], Awaitable[None]]
 
-LISTENERS: tuple[Listener, ...] = ()
+LISTENERS: tuple[Listener, ...] = (
+    duty_hearing.hear_of_clock,
+    duty_hearing.hear_of_staffing,
+    duty_hearing.hear_of_emergency,
+    tellings.hear,
+)
 """In this order. One that runs later sees what the ones before wrote."""
 
 

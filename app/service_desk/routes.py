@@ -15,6 +15,7 @@ from app.rest.idempotency import OnceDep
 from app.rest.pages import Page, PageQuery, page_query
 from app.runtime import RuntimeDep
 from app.service_desk import category_routes, doings, file_routes, listing, me_routes, move_routes, showing, work_orders
+from app.service_desk import category_routes, doings, duty_routes, listing, me_routes, move_routes, showing, work_orders
 from app.service_desk.listing import Filters, OrderSort
 from app.service_desk.schemas import CommentOut, EventOut, OrderChange, OrderIn, OrderOut, StaffCommentIn
 from app.service_desk.tables import (
@@ -145,3 +146,4 @@ orders.include_router(category_routes.router)
 me_routes.router.include_router(file_routes.mine)
 router.include_router(me_routes.router)
 router.include_router(orders)
+router.include_router(duty_routes.router)

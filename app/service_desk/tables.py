@@ -87,6 +87,10 @@ class EventKind(StrEnum):
     WARNED = "warned"
     OVERDUE = "overdue"
     ESCALATED = "escalated"
+    OFFERED = "offered"
+    LEFT_TO_PERSON = "left_to_person"
+    RUNG = "rung"
+    RING_ANSWERED = "ring_answered"
 
 
 class Visibility(StrEnum):
@@ -135,7 +139,8 @@ class WorkOrder(HasId, Base):
     """One thing to be done. `work_orders.py` is the only door to its rows.
 
     `closed_at` is set exactly in the statuses that end an order (`transitions.ENDED`). `triage` is null until triage
-    has looked at it. A complaint's `about_staff_id` never sees it.
+    has looked at it. A complaint's `about_staff_id` never sees it. `check_at` and `assign_at` say when deadlines and
+    staffing look at it next; none when they need not.
     """
 
     __tablename__ = "work_orders"
@@ -164,6 +169,12 @@ class WorkOrder(HasId, Base):
         Index(
             "ix_work_orders_due", "community_id", "due_at", "id",
             postgresql_where=text("closed_at IS NULL AND due_at IS NOT NULL"),
+        ),
+        Index("ix_work_orders_check_at", "check_at", postgresql_where=text("check_at IS NOT NULL")),
+        Index("ix_work_orders_assign_at", "assign_at", postgresql_where=text("assign_at IS NOT NULL")),
+        Index(
+            "ix_work_orders_emergencies", "created_at",
+            postgresql_where=text("urgency = 'emergency' AND closed_at IS NULL"),
         ),
         Index("ix_work_orders_untriaged", "created_at", postgresql_where=text("triage IS NULL")),
         Index(
@@ -224,6 +235,9 @@ class WorkOrder(HasId, Base):
     warned_at: Mapped[datetime | None]
     overdue_at: Mapped[datetime | None]
     escalated_at: Mapped[datetime | None]
+    respond_overdue_at: Mapped[datetime | None]
+    check_at: Mapped[datetime | None]
+    assign_at: Mapped[datetime | None]
     paused_at: Mapped[datetime | None]
     paused_seconds: Mapped[int] = mapped_column(default=0)
     version: Mapped[int] = mapped_column(default=1)

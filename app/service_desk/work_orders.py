@@ -190,6 +190,7 @@ def _new_row(
         "contact_phone": details.get("contact_phone") or known.phone,
         "created_at": now,
         "updated_at": now,
+        "check_at": now,
     }  # fmt: skip
 
 

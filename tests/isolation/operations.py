@@ -48,6 +48,7 @@ OBJECTS: dict[str, str] = {
     "up_to": "message",
     "channel_id": "channel",
     "delivery_id": "delivery",
+    "rule_id": "sla_rule",
 }
 """What each parameter and each field of a body names; `worlds.py` makes one of each. A test proves it complete."""
 

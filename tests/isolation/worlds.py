@@ -17,6 +17,7 @@ from tests.isolation.operations import OBJECTS
 from tests.make import Make, Person, Place
 
 CATEGORY = {"code": "charging_pile", "name": "充电桩", "order_kind": "repair"}
+RULE = {"deadline_class": "paid", "respond_minutes": 30, "resolve_minutes": 600}
 RULES = "# 规定\n\n装修时间为工作日8:00至12:00。狗不得进入电梯。"
 
 
@@ -70,6 +71,7 @@ async def build_world(client: Client, make: Make, place: Place) -> World:
         "category": (await post("workorder-categories", CATEGORY))["id"],
         "draft": (await post(f"conversations/{turn['conversation_id']}/drafts", {"kind": "summary"}))["id"],
         "canned reply": (await post("canned-replies", {"code": "收到", "text": "收到，马上处理。"}))["id"],
+        "sla_rule": (await post("sla-rules", RULE))["id"],
         "channel": (await post("notice-channels", {"name": "mail", "kind": "email"}))["id"],
         "message": await tell(client, make, resident),
     }

@@ -1,0 +1,82 @@
+"""What the desk's duties hear of an order: its clock changed, it may be given to somebody, somebody is to be rung.
+
+Listeners of `happenings`: they set the row's next moment, which is the outbox, and send the job that comes sooner.
+"""
+
+from uuid import UUID
+
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.queue import Job, Lane, send_after_commit
+from app.runtime import Runtime
+from app.service_desk import deadlines
+from app.service_desk.duty_tables import StaffTurn
+from app.service_desk.tables import EventKind, OrderKind, Status, Urgency, WorkOrder, WorkOrderEvent
+
+CHECK_DEADLINES = "service_desk.check_deadlines"
+ASSIGN = "service_desk.assign"
+RING = "service_desk.ring_on_call"
+
+ASSIGNED = frozenset({OrderKind.REPAIR, OrderKind.COMPLAINT, OrderKind.INSPECTION})
+"""Praise and suggestions are read, not driven to."""
+
+
+def ring_job(order_id: UUID, community_id: UUID) -> Job:
+    return Job(RING, order_id, community_id, lane=Lane.INTERACTIVE)
+
+
+def is_for_staffing(order: WorkOrder) -> bool:
+    """Whether Linli finds somebody for this order. About an emergency somebody is rung instead."""
+    return (
+        order.status is Status.SUBMITTED
+        and order.triage is not None
+        and not order.needs_person
+        and order.urgency is not Urgency.EMERGENCY
+        and order.kind in ASSIGNED
+        and order.duplicate_of_id is None
+    )
+
+
+async def hear_of_clock(session: AsyncSession, runtime: Runtime, order: WorkOrder, event: WorkOrderEvent) -> None:
+    """What changes when an order is due has it looked at anew. One that is done is found so when it would be late."""
+    moved = (
+        event.kind is EventKind.MOVED
+        and event.to_status not in deadlines.DONE
+        and _clock(event.from_status) != _clock(event.to_status)
+    )
+    if moved or event.kind in (EventKind.TRIAGED, EventKind.CHANGED):
+        order.check_at = runtime.clock()
+        send_after_commit(session, Job(CHECK_DEADLINES, order.id, order.community_id, lane=Lane.SERVICE))
+
+
+def _clock(status: Status | None) -> str:
+    if status in deadlines.DONE:
+        return "done"
+    return "standing" if status in deadlines.STANDING else "running"
+
+
+async def hear_of_staffing(session: AsyncSession, runtime: Runtime, order: WorkOrder, event: WorkOrderEvent) -> None:
+    """What was triaged, or opened again, is to be given to somebody; who gets an order had their turn."""
+    reopened = event.kind is EventKind.MOVED and event.to_status is Status.SUBMITTED
+    if reopened:
+        order.why = {name: value for name, value in (order.why or {}).items() if name != "staffing"}
+    if reopened or event.kind in (EventKind.TRIAGED, EventKind.CHANGED):
+        if is_for_staffing(order):
+            order.assign_at = runtime.clock()
+            send_after_commit(session, Job(ASSIGN, order.id, order.community_id, lane=Lane.SERVICE))
+    elif event.kind is EventKind.MOVED and event.facts.get("assignee_id"):
+        row = insert(StaffTurn).values(
+            community_id=order.community_id, staff_id=UUID(str(event.facts["assignee_id"])),
+            last_assigned_at=event.created_at,
+        )  # fmt: skip
+        keys = [StaffTurn.community_id, StaffTurn.staff_id]
+        newer = {"last_assigned_at": row.excluded.last_assigned_at}
+        await session.execute(row.on_conflict_do_update(index_elements=keys, set_=newer))
+
+
+async def hear_of_emergency(session: AsyncSession, runtime: Runtime, order: WorkOrder, event: WorkOrderEvent) -> None:
+    """Whatever makes an order an emergency has somebody rung."""
+    kinds = (EventKind.CREATED, EventKind.TRIAGED, EventKind.CHANGED)
+    if event.kind in kinds and order.urgency is Urgency.EMERGENCY and order.status in deadlines.UNHEARD:
+        send_after_commit(session, ring_job(order.id, order.community_id))
