@@ -1,17 +1,27 @@
 """About an emergency somebody is rung, then the next, then the managers, then all again, until somebody answers."""
 
 import asyncio
+import dataclasses
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
 from sqlalchemy import delete, update
 
-from app.people.tables import StaffRight, StaffRole
-from app.queue import Lease
+from app import worker
+from app.notices import channel_list
+from app.notices.tables import ChannelAudience, ChannelKind, ChannelUse
+from app.people.callers import system_caller
+from app.people.tables import Staff, StaffRight, StaffRole
+from app.queue import PERIODIC, WITHOUT_REDIS, Lease, Queue
+from app.runtime import Runtime, open_redis
 from app.service_desk import duty_jobs, ring_answers, ringing
+from app.service_desk.duty_hearing import ring_job
 from app.service_desk.duty_tables import RingAnswer
 from app.service_desk.tables import Status, Urgency, WorkOrder
 from tests.make import Order, Person
+from tests.notices.messages.receivers import Receiver, listening
 from tests.service_desk.duties import Desk
 
 
@@ -150,15 +160,9 @@ async def test_a_ring_job_that_comes_twice_or_to_two_workers_rings_once(desk: De
     on_call = await desk.plumber("lift")
     await desk.make.on_call(on_call)
     order = await emergency(desk)
-    lease = Lease(ringing_job(order), token=1, attempt=1)
+    lease = Lease(ring_job(order.id, order.place.id), token=1, attempt=1)
     await asyncio.gather(*(duty_jobs.ring_on_call(desk.runtime, lease) for _ in range(4)))
     assert await rung(desk, on_call) == [1]
-
-
-def ringing_job(order: Order) -> Any:
-    from app.service_desk.duty_hearing import ring_job
-
-    return ring_job(order.id, order.place.id)
 
 
 async def test_an_emergency_whose_job_redis_lost_is_found_by_the_sweep(desk: Desk, run_jobs):
@@ -231,3 +235,39 @@ async def test_an_order_that_ended_is_rung_about_no_more(desk: Desk, run_jobs):
 def test_every_answer_has_its_words_and_its_consequence():
     assert set(ring_answers.WORDS) == set(ring_answers.ANSWERS) == set(RingAnswer)
     assert len(ringing.EMERGENCIES) == 9
+
+
+async def test_without_redis_the_next_sweep_of_any_worker_rings_and_the_call_goes_out(desk: Desk):
+    receiver = Receiver()
+    async with listening(receiver):
+        order = await emergency(desk)
+        allowed = {"outgoing_private_hosts": ["127.0.0.1"], "outgoing_ports": [receiver.port]}
+        async with without_redis(desk.runtime, **allowed) as runtime:
+            async with runtime.transaction(order.place.tenant) as session:
+                await channel_list.open_channel(
+                    session, runtime, system_caller(order.place.tenant), kind=ChannelKind.PHONE, url=receiver.url,
+                    name="电话", use=ChannelUse.EMERGENCIES, audience=ChannelAudience.STAFF, enabled=True,
+                )  # fmt: skip
+                await session.execute(update(Staff).where(Staff.id == desk.manager.id).values(phone="13800001111"))
+            workers = [
+                asyncio.create_task(worker._run_periodically(runtime, name, 0.2, PERIODIC[name][1]))
+                for name in (*WITHOUT_REDIS, *WITHOUT_REDIS)
+            ]
+            async with asyncio.timeout(30):
+                while not receiver.got:  # noqa: ASYNC110 (the receiver is another task)
+                    await asyncio.sleep(0.05)
+            for one in workers:
+                one.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
+    assert [body["to"] for body in receiver.bodies] == ["13800001111"]
+    assert "/api/v1/ring?t=" in receiver.bodies[0]["text"]
+    assert await rung(desk, desk.manager) == [1]
+
+
+@asynccontextmanager
+async def without_redis(runtime: Runtime, **settings: Any) -> AsyncIterator[Runtime]:
+    """The same house, whose Redis is not there."""
+    config = runtime.settings.model_copy(update={"redis_url": "redis://127.0.0.1:1/0", **settings})
+    redis = open_redis(config)
+    yield dataclasses.replace(runtime, settings=config, redis=redis, queue=Queue(redis, config))
+    await redis.aclose()
