@@ -11,7 +11,7 @@ from app.service_desk import holiday_lists, working_time
 from app.service_desk.working_time import Calendar, DayKind, NoWorkingTime, Spans
 
 BERLIN, SHANGHAI = ZoneInfo("Europe/Berlin"), ZoneInfo("Asia/Shanghai")
-OFFICE = dict.fromkeys(range(1, 6), ((510, 720), (810, 1050)))
+OFFICE: dict[int, Spans] = dict.fromkeys(range(1, 6), ((510, 720), (810, 1050)))
 """Monday to Friday 08:30 to 12:00 and 13:30 to 17:30."""
 
 

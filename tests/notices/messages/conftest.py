@@ -53,7 +53,7 @@ def tell(runtime: Runtime) -> Tell:
     """Tells a resident or a member of staff something, as a feature above does."""
 
     async def tell(person: Person, *, staff: bool = False, kind: str = "workorder.moved", key: str = "k") -> None:
-        who = {"staff_id": person.id} if staff else {"resident_id": person.id}
+        who: dict[str, Any] = {"staff_id": person.id} if staff else {"resident_id": person.id}
         async with runtime.transaction(person.tenant) as session:
             await deliveries.tell(
                 session, runtime, community_id=person.place.id, kind=kind, key=key, link="https://example.org/o/1",

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from email.message import EmailMessage
-from typing import Any, cast
+from typing import Any
 
 
 @dataclass
@@ -32,8 +32,7 @@ class Inbox:
             elif verb == "DATA":
                 await say("354 go on")
                 data = await reader.readuntil(b"\r\n.\r\n")
-                letter = email.message_from_bytes(data[:-5], policy=email.policy.default)
-                self.letters.append(cast("EmailMessage", letter))
+                self.letters.append(email.message_from_bytes(data[:-5], policy=email.policy.default))
                 await say("250 kept")
             elif verb == "QUIT":
                 await say("221 bye")

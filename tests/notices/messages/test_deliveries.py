@@ -240,7 +240,7 @@ async def test_a_delivery_whose_worker_died_is_sent_by_another(
     await open_channel(manager, kind="webhook", url=receiver.url)
     await tell(await make.resident())
     (lease,) = await runtime.queue.take(8, wait_seconds=0)
-    dying = asyncio.create_task(jobs.deliver(runtime, lease))
+    dying = asyncio.ensure_future(jobs.deliver(runtime, lease))
     async with asyncio.timeout(10):
         while not receiver.got:  # noqa: ASYNC110 (the receiver is another task)
             await asyncio.sleep(0.01)
