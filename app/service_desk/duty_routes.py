@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, Query, Response
 from fastapi.responses import HTMLResponse
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.people import audit
 from app.people.callers import Caller, SessionDep, account_caller, require_in_community
 from app.people.doors import DoorRoute
 from app.people.tables import Staff
@@ -135,19 +136,20 @@ def _add(given: RingAnswer) -> None:
         async with runtime.transaction(link.tenant) as session:
             caller = await _staff_caller(session, link)
             order = await ring_answers.answer(session, runtime, caller, link.order_id, given=given)
+            action = f"service_desk.duty.post_{given}_by_link"
+            await audit.note(session, caller, action=action, object_kind="work_order", object_id=order.id)
         zh, en = ring_answers.WORDS[given]
         return _page(
             f"<p>工单 {order.number}：已记录“{zh}”。</p><p>Order {order.number}: noted, {escape(caller.name)} {en}.</p>"
         )
 
+    by_caller.__name__, by_link.__name__ = f"post_{given}", f"post_{given}_by_link"
     path, said = f"/workorders/{{order_id}}/ring/{given}", SAYS[given]
-    house.add_api_route(
-        path, by_caller, methods=["POST"], name=f"post_ring_{given}", description=said, tags=["ringing"]
-    )
+    house.add_api_route(path, by_caller, methods=["POST"], description=said, tags=["ringing"])
+    by_whom = "By the link that was sent, without signing in."
     doorless.add_api_route(
-        f"/{given}", by_link, methods=["POST"], response_class=HTMLResponse, name=f"post_ring_link_{given}",
-        description=f"{said} By the link that was sent, without signing in.",
-    )  # fmt: skip
+        f"/{given}", by_link, methods=["POST"], response_class=HTMLResponse, description=f"{said} {by_whom}"
+    )
 
 
 for _given in RingAnswer:

@@ -14,8 +14,17 @@ from app.rest.etags import IfMatch, if_match_of
 from app.rest.idempotency import OnceDep
 from app.rest.pages import Page, PageQuery, page_query
 from app.runtime import RuntimeDep
-from app.service_desk import category_routes, doings, file_routes, listing, me_routes, move_routes, showing, work_orders
-from app.service_desk import category_routes, doings, duty_routes, listing, me_routes, move_routes, showing, work_orders
+from app.service_desk import (
+    category_routes,
+    doings,
+    duty_routes,
+    file_routes,
+    listing,
+    me_routes,
+    move_routes,
+    showing,
+    work_orders,
+)
 from app.service_desk.listing import Filters, OrderSort
 from app.service_desk.schemas import CommentOut, EventOut, OrderChange, OrderIn, OrderOut, StaffCommentIn
 from app.service_desk.tables import (

@@ -85,6 +85,8 @@ async def attach(client: Client, order_id: str, reporter: Person) -> str:
     file = {"file": ("reading.txt", "水表读数 356".encode())}
     answer = await client.post(f"/api/v1/me/workorders/{order_id}/files", files=file, as_=reporter)
     return str(answer.json()["id"])
+
+
 async def tell(client: Client, make: Make, resident: Person) -> str:
     """The id of a message to this resident, on its way through every channel there is."""
     async with make._runtime.transaction(resident.tenant) as session:
