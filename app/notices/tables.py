@@ -20,8 +20,8 @@ class PersonKind(StrEnum):
 class ChannelKind(StrEnum):
     """Ways out of the house. SMS and phone calls are made by a service of the community's that gets a webhook."""
 
-    WEBHOOK = "webhook"
     EMAIL = "email"
+    WEBHOOK = "webhook"
     SMS = "sms"
     PHONE = "phone"
 
