@@ -26,6 +26,7 @@ from app.service_desk.tables import (
 
 log = structlog.get_logger(__name__)
 
+
 async def assign(runtime: Runtime, tenant: Tenant, order_id: UUID) -> None:
     """Find somebody for one order, or say why nobody was found. Safe to run twice: the second finds nothing to do."""
     now = runtime.clock()
