@@ -394,8 +394,7 @@ def periodic(seconds: float, *, without_redis: bool = False) -> Callable[[Period
         name = f"{task.__module__}.{task.__name__}"
         assert name not in PERIODIC, f"{name} is registered twice"
         PERIODIC[name] = (seconds, task)
-        if without_redis:
-            WITHOUT_REDIS.add(name)
+        WITHOUT_REDIS.update({name} if without_redis else ())
         return task
 
     return register
