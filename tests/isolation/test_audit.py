@@ -16,6 +16,8 @@ TELLS = {"phone", "contact_name", "contact_phone", "plate", "login", "reporter_i
 TESTED_ELSEWHERE = {
     "people.staff.get_member": "the member of staff asked for is the asker",
     "people.audit.get_audit_events": "nothing fits all of the filters",
+    "service_desk.get_orders": "nothing fits all of the filters",
+    "service_desk.get_comments": "nobody has said anything yet",
     "chat.inbox.get_community_conversations": "the manager asked for has no conversation",
 }
 """Personal reads that show nobody else's data as they are asked here; tests/people/test_audit.py has them."""
