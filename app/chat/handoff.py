@@ -5,18 +5,16 @@ its conversation the bot's (claims.py): once a person has the word, the bot says
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.chat import hours, story
-from app.chat.hours import Opening
+from app.chat import story, telling
+from app.chat.desk import both, desk_of
 from app.chat.tables import (
     Conversation,
     ConversationStatus,
@@ -27,14 +25,13 @@ from app.chat.tables import (
     Turn,
     TurnStatus,
 )
-from app.chat.texts import Text, say
+from app.chat.texts import Text
 from app.chat.wishes import Wish
 from app.clock import CLOCK
 from app.errors import Conflict
 from app.knowledge.language import language_of
 from app.people.callers import Caller
-from app.people.community_settings import merge_settings
-from app.people.tables import Community, Organisation, Staff
+from app.people.tables import Staff
 from app.runtime import Runtime
 
 BOT, PENDING, HUMAN, SNOOZED, RESOLVED = ConversationStatus
@@ -96,41 +93,6 @@ class ConversationTaken(Conflict):
         )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Desk:
-    """When somebody is there, in words and times of the community."""
-
-    opening: Opening
-    timezone: str
-    wait: timedelta
-    phone: str
-
-    def facts(self, language: str) -> dict[str, Any]:
-        """What the texts have blanks for."""
-        opens = self.opening.opens_at.astimezone(ZoneInfo(self.timezone))
-        shown = f"{opens:%H:%M} on {opens:%B} {opens.day}" if language == "en" else (
-            f"{opens.month}月{opens.day}日{opens:%H:%M}"
-        )  # fmt: skip
-        call = say(Text.URGENT_CALL, language, phone=self.phone) if self.phone else ""
-        return {"minutes": round(self.wait.total_seconds() / 60), "opens": shown, "call": call}
-
-
-async def desk_of(session: AsyncSession, conversation: Conversation, *, now: datetime) -> Desk:
-    row = await session.execute(
-        select(Community, Organisation.defaults)
-        .join(Organisation, Organisation.id == Community.organisation_id)
-        .where(Community.id == conversation.community_id)
-    )
-    community, defaults = row.one()
-    chosen = {name: one.value for name, one in merge_settings(defaults, community.overrides).settings.items()}
-    return Desk(
-        hours.opening(chosen["office_hours"], community.timezone, now),
-        community.timezone,
-        timedelta(minutes=chosen["handoff_wait_minutes"]),
-        chosen["emergency_phone"] or chosen["service_phone"],
-    )
-
-
 def check(current: ConversationStatus, wanted: ConversationStatus, actor: Actor) -> None:
     """Raises MoveNotAllowed, with the moves that this actor may make."""
     if actor not in MOVES[current].get(wanted, frozenset()):
@@ -174,12 +136,6 @@ async def _tell(
     )  # fmt: skip
 
 
-def _both(text: Text, desk: Desk | None = None, **facts: Any) -> dict[str, str]:
-    return {
-        language: say(text, language, **(desk.facts(language) if desk else {}), **facts) for language in ("zh", "en")
-    }
-
-
 # A person is asked for
 
 
@@ -192,17 +148,18 @@ async def request(
     Where somebody was called or has it already nothing changes: the same wish twice is one hand-off.
     """
     if conversation.status in WITH_PEOPLE:
-        return _both(Text.PERSON_CALLED_BEFORE if conversation.status is PENDING else Text.PERSON_IS_HERE)
+        return both(Text.PERSON_CALLED_BEFORE if conversation.status is PENDING else Text.PERSON_IS_HERE)
     now = runtime.clock()
     await _enter(session, runtime, conversation, PENDING, actor)
     desk = await desk_of(session, conversation, now=now)
     conversation.reason, conversation.requested_at, conversation.assignee_id = reason, now, None
-    conversation.chase_at = desk.opening.opens_at + desk.wait
-    texts = _both(Text.PERSON_CALLED if desk.opening.is_open else Text.PERSON_CALLED_CLOSED, desk)
+    conversation.chase_at = desk.look_again_at
+    texts = both(Text.PERSON_CALLED if desk.is_open else Text.PERSON_CALLED_CLOSED, desk)
     await _tell(
         session, runtime, conversation, texts={} if told_elsewhere else texts, caller=caller, reason=reason, note=note,
         event="handoff_requested",
     )  # fmt: skip
+    await telling.person_called(session, runtime, conversation, is_open=desk.is_open)
     return texts
 
 
@@ -222,7 +179,7 @@ async def grant(
     number = await story.take_number(session, runtime, conversation)
     if wish is Wish.BOT:
         await back_to_bot(session, runtime, conversation, actor=Actor.RESIDENT, caller=caller, told_elsewhere=True)
-        texts = _both(Text.BOT_IS_BACK)
+        texts = both(Text.BOT_IS_BACK)
     else:
         reason = await _why(session, conversation)
         texts = await request(
@@ -279,9 +236,11 @@ async def chase(session: AsyncSession, runtime: Runtime, conversation: Conversat
     desk = await desk_of(session, conversation, now=now)
     conversation.chased += 1
     last = conversation.chased >= CHASES_MAX
-    conversation.chase_at = None if last else desk.opening.opens_at + desk.wait
-    text = Text.STILL_CLOSED if not desk.opening.is_open else Text.WILL_CALL_BACK if last else Text.STILL_WAITING
-    await _tell(session, runtime, conversation, texts=_both(text, desk), event="still_waiting")
+    conversation.chase_at = None if last else desk.look_again_at
+    text = Text.STILL_CLOSED if not desk.is_open else Text.WILL_CALL_BACK if last else Text.STILL_WAITING
+    texts = both(text, desk)
+    await _tell(session, runtime, conversation, texts=texts, event="still_waiting")
+    await telling.still_waiting(session, runtime, conversation, texts=texts)
 
 
 # Staff have it, and give it back
@@ -305,9 +264,10 @@ async def give_to(
         await _enter(session, runtime, conversation, HUMAN, Actor.STAFF)
     conversation.assignee_id = staff_id
     await _tell(
-        session, runtime, conversation, texts=_both(Text.PERSON_CAME, name=name), caller=caller, event="taken_over",
+        session, runtime, conversation, texts=both(Text.PERSON_CAME, name=name), caller=caller, event="taken_over",
         assignee_id=str(staff_id), assignee_name=name,
     )  # fmt: skip
+    await telling.taken_over(session, runtime, conversation, by=caller.id)
 
 
 async def put_back(session: AsyncSession, runtime: Runtime, caller: Caller, conversation: Conversation) -> None:
@@ -319,8 +279,9 @@ async def put_back(session: AsyncSession, runtime: Runtime, caller: Caller, conv
     await _enter(session, runtime, conversation, PENDING, Actor.STAFF)
     desk = await desk_of(session, conversation, now=now)
     conversation.assignee_id, conversation.requested_at = None, now
-    conversation.chase_at = desk.opening.opens_at + desk.wait
-    await _tell(session, runtime, conversation, texts=_both(Text.PERSON_LEFT), caller=caller, event="put_back")
+    conversation.chase_at = desk.look_again_at
+    await _tell(session, runtime, conversation, texts=both(Text.PERSON_LEFT), caller=caller, event="put_back")
+    await telling.person_called(session, runtime, conversation, is_open=desk.is_open)
 
 
 async def back_to_bot(
@@ -332,7 +293,7 @@ async def back_to_bot(
         return
     await _enter(session, runtime, conversation, BOT, actor)
     conversation.assignee_id = None
-    texts = {} if told_elsewhere else _both(Text.BOT_IS_BACK)
+    texts = {} if told_elsewhere else both(Text.BOT_IS_BACK)
     await _tell(session, runtime, conversation, texts=texts, caller=caller, event="returned_to_bot")
 
 
@@ -341,7 +302,7 @@ async def resolve(session: AsyncSession, runtime: Runtime, caller: Caller, conve
     if conversation.status is RESOLVED:
         return
     await _enter(session, runtime, conversation, RESOLVED, Actor.STAFF)
-    await _tell(session, runtime, conversation, texts=_both(Text.CASE_CLOSED), caller=caller, event="resolved")
+    await _tell(session, runtime, conversation, texts=both(Text.CASE_CLOSED), caller=caller, event="resolved")
 
 
 async def snooze(

@@ -74,10 +74,10 @@ TEXTS: dict[Text, dict[str, str]] = {
         "within {minutes} minutes I will tell you. {call}To go on with me, reply “back to the bot”.",
     },
     Text.PERSON_CALLED_CLOSED: {
-        "zh": "现在是物业下班时间，没有工作人员在线，{opens}上班。您的请求已经记下，上班后会联系您，"
+        "zh": "现在是物业下班时间，没有工作人员在线，{opens}上班。您的请求已经记下，{due}前会有人联系您，"
         "可以先把情况写在这里。{call}想继续问我，回复“继续问机器人”。",
         "en": "The office is closed now and nobody is online; it opens at {opens}. Your request is noted, and somebody "
-        "will contact you after that. You can already write down what it is about. {call}To go on with me, reply "
+        "will contact you by {due}. You can already write down what it is about. {call}To go on with me, reply "
         "“back to the bot”.",
     },
     Text.PERSON_CALLED_BEFORE: {
@@ -98,17 +98,19 @@ TEXTS: dict[Text, dict[str, str]] = {
         "en": "We are finding another member of the staff for you.",
     },
     Text.STILL_WAITING: {
-        "zh": "抱歉，还没有工作人员接入，仍在为您排队，您不用重复发送。{call}",
-        "en": "Sorry, nobody has joined yet. You are still in line and need not ask again. {call}",
+        "zh": "抱歉，还没有工作人员接入，已通知物业主管，仍在为您排队，您不用重复发送。{call}",
+        "en": "Sorry, nobody has joined yet. The manager has been told; you are still in line and need not ask again. "
+        "{call}",
     },
     Text.STILL_CLOSED: {
-        "zh": "现在是物业下班时间，您的请求还在，{opens}上班后会联系您。{call}",
-        "en": "The office is closed now. Your request is kept, and somebody will contact you after {opens}. {call}",
+        "zh": "现在是物业下班时间，您的请求还在，{opens}上班，{due}前会有人联系您。{call}",
+        "en": "The office is closed now. Your request is kept; it opens at {opens}, and somebody will contact you by "
+        "{due}. {call}",
     },
     Text.WILL_CALL_BACK: {
-        "zh": "抱歉，工作人员现在都没有接上。您的请求已经记下，会有人联系您，不用一直等在这里。{call}",
-        "en": "Sorry, nobody could join. Your request is noted and somebody will contact you; you need not wait "
-        "here. {call}",
+        "zh": "抱歉，工作人员现在都没有接上。您的请求已经记下，{due}前会有人联系您，不用一直等在这里。{call}",
+        "en": "Sorry, nobody could join. Your request is noted and somebody will contact you by {due}; you need "
+        "not wait here. {call}",
     },
     Text.BOT_IS_BACK: {
         "zh": "接下来由我继续为您解答，需要人工随时说“转人工”。",

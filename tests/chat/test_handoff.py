@@ -386,7 +386,7 @@ async def test_a_closed_conversation_begins_with_the_bot_again(client, resident,
     assert (await finished(client, resident, asked))["answer"] == "每小时5元。"
     item = (await client.get(url_of(turn, wang), as_=wang)).json()
     assert (item["status"], item["assignee_id"]) == ("bot", None)
-    late = await client.post(f"{url_of(turn, wang)}/snooze", as_=wang, json={"until": "2030-01-01T00:00:00Z"})
+    late = await client.post(f"{url_of(turn, wang)}/snooze", as_=wang, json={"until": "2026-12-01T00:00:00Z"})
     assert (late.status_code, late.json()["code"]) == (409, "conversation_move_not_allowed")
     assert set(late.json()["facts"]["allowed"]) == {"pending", "human", "resolved"}
 
@@ -416,33 +416,77 @@ async def test_a_snoozed_conversation_wakes_by_time_or_when_the_resident_writes(
 # Nobody there
 
 
-async def close_office(client, make, hours: str = "08:30-18:00") -> Person:
+async def set_office(client, make, **more: Any) -> Person:
+    """Open every day from half past eight to six."""
     manager: Person = await make.staff()
+    days = {day: ["08:30-18:00"] for day in ("mon", "tue", "wed", "thu", "fri", "sat", "sun")}
+    chosen = {"work_hours": days, "service_phone": "021-5555 0100", **more}
     url = f"{manager.place.url}/settings"
-    chosen = {"office_hours": hours, "service_phone": "021-5555 0100"}
     answer = await client.patch(url, as_=manager, json=chosen, headers={"If-Match": "*"})
     assert answer.status_code == 200, answer.text
     return manager
 
 
-async def test_out_of_hours_it_says_so_and_when_somebody_comes(client, make, resident, clock, runtime, run_jobs):
-    await close_office(client, make)
+async def told(client, person: Person) -> list[str]:
+    """What one person was told outside of the chat."""
+    answer = await client.get("/api/v1/me/messages", as_=person)
+    assert answer.status_code == 200, answer.text
+    return [f"{message['title']['zh']}：{message['body']['zh']}" for message in answer.json()["items"]]
+
+
+async def test_out_of_hours_it_says_so_and_when_and_keeps_the_promise(
+    client, make, resident, wang, clock, runtime, run_jobs
+):
+    await set_office(client, make)
     clock.now = datetime(2026, 11, 22, 14, 0, tzinfo=UTC)  # 22:00 there
     turn = await ask(client, resident, "转人工")
     assert "下班时间" in turn["answer"]
-    assert "11月23日08:30" in turn["answer"]
+    assert "11月23日08:30上班。" in turn["answer"]
+    assert "11月23日10:30前会有人联系您" in turn["answer"]
     assert "021-5555 0100" in turn["answer"]
+    await ask(client, resident, "人工", conversation_id=turn["conversation_id"])
     clock.now += timedelta(hours=2)
     await sweep_conversations(runtime)
     await run_jobs()
-    assert len(await story_of(client, resident, turn)) == 2, "nobody is told in the night that nobody comes"
+    waits = [e for e in await story_of(client, resident, turn) if e["facts"].get("event") == "still_waiting"]
+    assert waits == [], "nobody is told in the night that nobody comes"
     clock.now = datetime(2026, 11, 23, 0, 45, tzinfo=UTC)
-    await sweep_conversations(runtime)
-    await run_jobs()
-    waiting = [e for e in await story_of(client, resident, turn) if e["facts"].get("event") == "still_waiting"]
-    assert len(waiting) == 1
-    english = await ask(client, resident, "Can I talk to a human please?")
-    assert "The staff have been called" in english["answer"] or "staff have been called" in english["answer"]
+    await act(client, wang, turn, "take-over")
+
+
+async def test_a_holiday_is_out_of_hours(client, make, resident, clock):
+    await set_office(client, make, extra_holidays=["2026-11-24"])
+    clock.now = datetime(2026, 11, 24, 2, 0, tzinfo=UTC)
+    turn = await ask(client, resident, "Can I talk to a human please?")
+    assert "The office is closed now" in turn["answer"]
+    assert "08:30 on November 25" in turn["answer"]
+
+
+async def test_nobody_comes_and_the_lead_is_told_and_in_the_end_it_is_promised(
+    client, make, resident, wang, clock, runtime, run_jobs
+):
+    lead = await set_office(client, make)
+    turn = await ask(client, resident, "转人工")
+    assert len(await told(client, wang)) == len(await told(client, lead)) == 1
+    for times in range(1, 6):
+        clock.now += timedelta(minutes=11)
+        for _ in range(2):
+            await sweep_conversations(runtime)
+            await run_jobs()
+        at_most = min(times, handoff.CHASES_MAX)
+        assert len(await told(client, resident)) == at_most, "told once each time, and not for ever"
+        assert len(await told(client, lead)) == 1 + at_most
+    assert len(await told(client, wang)) == 1
+    assert "前会有人联系您" in (await story_of(client, resident, turn))[-1]["text"]
+
+
+async def test_who_was_given_a_conversation_is_told(client, make, resident, wang):
+    li = await make.staff(role=StaffRole.FRONT_DESK)
+    turn = await ask(client, resident, "转人工")
+    before = len(await told(client, li))
+    await client.put(f"{url_of(turn, wang)}/assignee", as_=wang, json={"assignee_id": str(li.id)})
+    assert len(await told(client, li)) == before + 1
+    assert (await told(client, li))[0].startswith("有一个会话交给了您")
 
 
 async def test_who_waits_may_go_on_with_the_bot(client, resident, engine, run_jobs):

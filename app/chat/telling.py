@@ -1,0 +1,91 @@
+"""Who hears of a hand-off besides the chat itself: staff who may take it, and their lead.
+
+All in the transaction of the move: what was told stands, or neither does.
+"""
+
+from collections.abc import Iterable, Mapping
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.chat.tables import Conversation
+from app.notices import deliveries
+from app.people import shifts
+from app.people.callers import CallerKind
+from app.people.scopes import ROLE_SCOPES
+from app.people.tables import StaffRole
+from app.runtime import Runtime
+from app.service_desk import recipients
+
+WRITERS = frozenset(role for role in StaffRole if "conversations:write" in ROLE_SCOPES[role])
+"""Who may be given a conversation."""
+LEAD = frozenset({StaffRole.MANAGER})
+
+Words = Mapping[str, str]
+CALLED: Words = {"zh": "有住户请求人工", "en": "A resident asks for a person"}
+CALLED_BODY: Words = {"zh": "会话“{title}”正在等人接入。", "en": "The conversation “{title}” waits for somebody."}
+WAITS: Words = {"zh": "住户等人工已超时", "en": "A resident still waits for a person"}
+WAITS_BODY: Words = {
+    "zh": "会话“{title}”第{times}次超过等候时间，还没有人接入，请安排。",
+    "en": "Nobody has taken the conversation “{title}” within the time, for the {times}. time. Please see to it.",
+}
+GIVEN: Words = {"zh": "有一个会话交给了您", "en": "A conversation was given to you"}
+GIVEN_BODY: Words = {"zh": "会话“{title}”现在由您答复。", "en": "The conversation “{title}” is yours to answer now."}
+ANSWER: Words = {"zh": "您的人工请求", "en": "Your request for a person"}
+
+
+async def person_called(session: AsyncSession, runtime: Runtime, conversation: Conversation, *, is_open: bool) -> None:
+    """Those who may take it and are at work, as far as the community says who is."""
+    writers = await recipients.with_roles(session, conversation.community_id, WRITERS)
+    if is_open and await shifts.are_kept(session, conversation.community_id):
+        working = await shifts.on_shift(session, conversation.community_id, runtime.clock())
+        writers = [one for one in writers if one in working] or writers
+    await _tell_staff(session, runtime, conversation, writers, CALLED, CALLED_BODY, key=_round(conversation))
+
+
+async def still_waiting(session: AsyncSession, runtime: Runtime, conversation: Conversation, *, texts: Words) -> None:
+    """The lead, and the resident also outside of the chat."""
+    key = f"{_round(conversation)}:{conversation.chased}"
+    lead = await recipients.with_roles(session, conversation.community_id, LEAD)
+    await _tell_staff(session, runtime, conversation, lead, WAITS, WAITS_BODY, key=key)
+    await _tell_resident(session, runtime, conversation, texts, key=key)
+
+
+async def taken_over(session: AsyncSession, runtime: Runtime, conversation: Conversation, *, by: UUID) -> None:
+    """Who was given it by a colleague."""
+    staff_id = conversation.assignee_id
+    assert staff_id is not None
+    if staff_id != by:
+        key = f"given:{conversation.last_number}"
+        await _tell_staff(session, runtime, conversation, [staff_id], GIVEN, GIVEN_BODY, key=key)
+
+
+async def _tell_staff(
+    session: AsyncSession, runtime: Runtime, conversation: Conversation, staff_ids: Iterable[UUID], title: Words,
+    body: Words, *, key: str,
+) -> None:  # fmt: skip
+    blanks = {"title": conversation.title, "times": conversation.chased}
+    for staff_id in staff_ids:
+        await deliveries.tell(
+            session, runtime, community_id=conversation.community_id, staff_id=staff_id, kind="conversation.handoff",
+            title=dict(title), body={language: text.format(**blanks) for language, text in body.items()},
+            link=f"/communities/{conversation.community_id}/conversations/{conversation.id}",
+            key=f"conversation:{conversation.id}:{key}",
+        )  # fmt: skip
+
+
+async def _tell_resident(
+    session: AsyncSession, runtime: Runtime, conversation: Conversation, texts: Words, *, key: str
+) -> None:
+    if conversation.caller_kind is CallerKind.RESIDENT:
+        await deliveries.tell(
+            session, runtime, community_id=conversation.community_id, resident_id=conversation.caller_id,
+            kind="conversation.handoff", title=dict(ANSWER), body=dict(texts),
+            link=f"/me/conversations/{conversation.id}", key=f"conversation:{conversation.id}:{key}",
+        )  # fmt: skip
+
+
+def _round(conversation: Conversation) -> str:
+    """Names one asking for a person, so that the next one is told anew and the same one never twice."""
+    assert conversation.requested_at is not None
+    return f"asked:{conversation.requested_at.isoformat()}"
