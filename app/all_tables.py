@@ -8,7 +8,8 @@ from app.people import tables as people
 from app.rest import tables as rest
 from app.service_desk import duty_tables as duties
 from app.service_desk import tables as service_desk
+from app.service_desk import webhook_tables as webhooks
 
 metadata = Base.metadata
 
-__all__ = ["chat", "duties", "knowledge", "metadata", "notices", "people", "rest", "service_desk"]
+__all__ = ["chat", "duties", "knowledge", "metadata", "notices", "people", "rest", "service_desk", "webhooks"]

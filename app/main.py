@@ -20,7 +20,9 @@ from app.rest import health, problems
 from app.rest.middleware import RequestContext
 from app.rest.rate_limits import RateLimits
 from app.runtime import Runtime, open_runtime
+from app.service_desk import webhook_events
 from app.service_desk.routes import router as service_desk
+from app.service_desk.webhook_routes import router as webhooks
 from app.settings import Settings
 from app.telemetry import instrument
 from app.vitals import living
@@ -53,7 +55,10 @@ def create_app(runtime: Runtime | None = None) -> FastAPI:
         finally:
             await app.state.rate_limits.close()
 
-    app = FastAPI(title="Linli 邻里", version="0.1.0", description=DESCRIPTION, lifespan=lifespan)
+    app = FastAPI(
+        title="Linli 邻里", version="0.1.0", description=DESCRIPTION, lifespan=lifespan,
+        webhooks=webhook_events.described(),
+    )  # fmt: skip
     problems.install(app)
     # The one added last is outermost.
     app.add_middleware(RequestBodyLimitMiddleware, max_body_size=config.request_bytes_max)
@@ -63,7 +68,7 @@ def create_app(runtime: Runtime | None = None) -> FastAPI:
         app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=config.trusted_proxies)
     api = APIRouter(prefix="/api/v1")
     # Routes are tried in order, and nearly all requests are questions.
-    for router in (chat, people_in_chat, people, knowledge, service_desk, notices, inbox, copilot):
+    for router in (chat, people_in_chat, people, knowledge, service_desk, webhooks, notices, inbox, copilot):
         api.include_router(router)
     app.include_router(api)
     app.include_router(openai_api.router)

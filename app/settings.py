@@ -225,6 +225,18 @@ class Settings(BaseSettings):
     outgoing_connect_seconds: float = Field(3, description="Longest wait for a connection to one address.")
     outgoing_answer_bytes_max: int = Field(65_536, description="Bytes of an answer that are read.")
 
+    # Webhooks
+    webhooks_max: int = Field(20, description="Webhooks of one community at most.")
+    webhook_attempts_max: int = Field(16, description="Tries of one delivery before it is given up.")
+    webhook_retry_seconds_min: float = Field(10, description="Pause after a first failed try; doubles with each.")
+    webhook_retry_seconds_max: float = Field(3_600, description="Longest pause between two tries.")
+    webhook_slow_seconds: float = Field(
+        2, description="A receiver that took longer to answer is left alone for three times as long."
+    )
+    webhook_failing_hours_max: float = Field(72, description="A webhook that failed for so long is switched off.")
+    webhook_old_secret_hours: float = Field(24, description="How long the secret before signs beside a new one.")
+    webhook_log_days: int = Field(30, description="Days the log of deliveries is kept.")
+
     metrics_token: SecretStr | None = Field(
         None,
         description="Bearer token that /metrics asks for; without one only the private network may read it, unproxied.",

@@ -83,6 +83,7 @@ COUNTED: dict[str, tuple[str, dict[str, tuple[str, ...]]]] = {
     "refusals": ("linli_problems_total", {"status": ("429",)}),
     "queue_full": ("linli_problems_total", {"code": ("queue_full",)}),
     "errors": ("linli_problems_total", {"status": ("500", "503")}),
+    "webhooks_given_up": ("linli_webhook_deliveries_total", {"outcome": ("given_up",)}),
     "followers_cut": ("linli_feed_followers_cut_total", {}),
     "prompt_tokens": ("linli_engine_tokens_total", {"kind": ("prompt",)}),
     "cached_tokens": ("linli_engine_tokens_total", {"kind": ("cached",)}),

@@ -33,6 +33,7 @@ JOB_MODULES = (
     "app.people.jobs",
     "app.service_desk.jobs",
     "app.service_desk.duty_jobs",
+    "app.service_desk.webhook_jobs",
 )
 """The modules whose import registers handlers and periodic functions."""
 

@@ -49,6 +49,7 @@ async def post_draft(
 
 @router.get("/drafts/{draft_id}")
 async def get_draft(conversation_id: UUID, draft_id: UUID, caller: Reader, session: SessionDep) -> DraftOut:
+    await inbox.get(session, caller, conversation_id)
     return draft_out(await drafts.get(session, caller, conversation_id, draft_id))
 
 

@@ -25,7 +25,7 @@ from app.chat.tables import (
     TurnStatus,
 )
 from app.errors import Conflict, Forbidden, Invalid, NotFound
-from app.people import staff
+from app.people import audit, staff
 from app.people.callers import Caller, CallerKind
 from app.people.scopes import ROLE_SCOPES
 from app.people.staff import StaffNotFound
@@ -88,6 +88,7 @@ async def get(session: AsyncSession, caller: Caller, conversation_id: UUID, *, l
     found = await session.scalar(statement)
     if found is None:
         raise ConversationNotFound
+    audit.about(found.caller_id)
     return found
 
 
@@ -149,6 +150,7 @@ async def show(session: AsyncSession, rows: Sequence[Conversation]) -> list[Inbo
     """With names and what is unread."""
     assignees = {row.assignee_id for row in rows if row.assignee_id}
     callers = {row.caller_id for row in rows}
+    audit.about(*callers)
     names = dict((await session.execute(select(Staff.id, Staff.name).where(Staff.id.in_(assignees | callers)))).all())
     residents = select(Resident.id, Resident.name).where(Resident.id.in_(callers))
     names |= dict((await session.execute(residents)).all())

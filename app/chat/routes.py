@@ -22,6 +22,7 @@ from app.chat.schemas import (
 )
 from app.chat.tables import Conversation, Turn, TurnStatus
 from app.feed import check_event_id
+from app.people import audit
 from app.people.callers import Caller, SessionDep, require, require_in_community
 from app.people.doors import DoorRoute
 from app.rest.idempotency import OnceDep
@@ -131,7 +132,9 @@ async def stop_turn(turn_id: UUID, caller: ChatCaller, runtime: RuntimeDep) -> T
 @router.get("/communities/{cid}/turns/{turn_id}/trace")
 async def get_trace(turn_id: UUID, caller: StaffReader, session: SessionDep) -> TraceOut:
     """How an answer came about: route, passages with scores, tokens, times."""
-    return trace_out(await conversations.get_turn(session, caller, turn_id))
+    turn = await conversations.get_turn(session, caller, turn_id)
+    audit.about((await session.get_one(Conversation, turn.conversation_id)).caller_id)
+    return trace_out(turn)
 
 
 async def position_of(runtime: Runtime, turn: Turn) -> PositionOut | None:

@@ -42,13 +42,19 @@ OWN_RECORD: dict[str, str] = {
 }
 """Operations that are no reads and write no audit row, and why."""
 
+READS_BY_POST = frozenset({"chat.inbox.filter_conversations"})
+"""Operations that only look, by a method that writes."""
+
 FIELDS_MAX = 50
 IPV4_PREFIX, IPV6_PREFIX = 24, 48
 
 
 @dataclass(slots=True)
 class Sight:
-    """What is known of a request by the time its transaction ends."""
+    """What is known of a request by the time its transaction ends.
+
+    `named` are residents in the path, `residents` those whom the feature said it is about.
+    """
 
     action: str
     reads: bool
@@ -56,6 +62,7 @@ class Sight:
     object_id: UUID | None
     request_id: str = ""
     network: str = ""
+    named: set[UUID] = field(default_factory=set)
     residents: set[UUID] = field(default_factory=set)
     fields: list[str] = field(default_factory=list)
     shown: Any = None
@@ -69,10 +76,11 @@ def watching(request: Request, action: str) -> "Iterator[None]":
     """While the block runs, what is done belongs to this request."""
     object_kind, object_id = object_of(request)
     sight = Sight(
-        action=action, reads=request.method in ("GET", "HEAD"), object_kind=object_kind, object_id=object_id,
+        action=action, reads=request.method in ("GET", "HEAD") or action in READS_BY_POST,
+        object_kind=object_kind, object_id=object_id,
         request_id=getattr(request.state, "request_id", ""),
         network=network_of(request.client.host if request.client else ""),
-        residents={named} if (named := _uuid(request.path_params.get("resident_id"))) else set(),
+        named={named} if (named := _uuid(request.path_params.get("resident_id"))) else set(),
     )  # fmt: skip
     request.state.sight = sight
     token = CURRENT.set(sight)
@@ -150,7 +158,7 @@ async def record(session: AsyncSession, request: Request, caller: "Caller") -> N
         return
     shown = getattr(request.state, "kept", sight.shown)
     seen = ids_shown(shown)
-    seen.setdefault(Whose.RESIDENT, set()).update(sight.residents)
+    seen.setdefault(Whose.RESIDENT, set()).update(sight.named, sight.residents)
     if sight.reads and not _of_others(seen, caller):
         return
     object_id = sight.object_id or (None if sight.reads else _uuid(getattr(shown, "id", None)))
@@ -208,7 +216,7 @@ async def _write(
             "caller_id": caller.id, "caller_name": caller.name, "caller_roles": sorted(map(str, caller.roles)),
             "request_id": sight.request_id if sight else "", "network": sight.network if sight else "",
             "fields": list(fields), "facts": json.dumps(dict(facts), ensure_ascii=False, default=str),
-            "named": list(sight.residents) if sight else [], "residents": list(residents),
+            "named": list(sight.named) if sight else [], "residents": list(residents),
             "households": list(households),
         },
     )  # fmt: skip

@@ -8,8 +8,14 @@ RESIDENT_SCOPES = frozenset(
 
 STAFF_BASE = frozenset(
     {
-        "chat:write", "knowledge:read", "me:read", "messages:read", "communities:read", "spaces:read",
-        "residents:read", "rota:read",
+        "chat:write",
+        "knowledge:read",
+        "me:read",
+        "messages:read",
+        "communities:read",
+        "spaces:read",
+        "residents:read",
+        "rota:read",
     }
 )
 

@@ -143,12 +143,10 @@ async def open_order(
     resident_id = caller.id if caller.kind is CallerKind.RESIDENT else details.get("reporter_id")
     limited = caller.kind is CallerKind.RESIDENT and urgency is not Urgency.EMERGENCY and channel in LIMITED_CHANNELS
     known = await opening.look_up(session, caller, resident_id, details, locked=limited)
-    now, orders_max = runtime.clock(), known.settings["work_orders_per_day_max"]
-    recent = await opening.find_recent(
-        session, caller, reporter_id=resident_id, space_id=known.space_id, orders_max=orders_max
-    )
+    recent = await opening.find_recent(session, caller, reporter_id=resident_id, space_id=known.space_id)
+    now = runtime.clock()
     if limited:
-        check_daily_limit(recent, resident_id, orders_max=orders_max, now=now)
+        check_daily_limit(recent, resident_id, orders_max=known.settings["work_orders_per_day_max"], now=now)
     row = _new_row(caller, kind, said, channel, details, known, now=now) | {
         "urgency": urgency,
         "reporter_kind": CallerKind.RESIDENT if resident_id else caller.kind,

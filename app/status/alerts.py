@@ -334,6 +334,17 @@ ALERTS: tuple[Alert, ...] = (
         Text("Turn off response buffering in the proxy for text/event-stream; else it is bad networks, and nothing need be done.", "在反向代理中关闭 text/event-stream 缓冲；否则属于网络问题，无需处理。"),
     ),
     Alert(
+        "LinliWebhooksGivenUp", Severity.TICKET, 1,
+        'sum(rate(linli_webhook_deliveries_total{outcome="given_up"}[10m])) > 0', _lately("webhooks_given_up"),
+        Text("Deliveries to webhooks are given up", "有 Webhook 推送最终失败"),
+        Text("A receiver of somebody's could not be reached for long; it misses what happened.", "某个接收方长时间无法送达，遗漏了部分事件。"),
+        Text(
+            "Search var/logs/worker.log for webhook_failed and webhook_switched_off: the error stands beside the webhook_id. Once the receiver works, "
+            "the community's manager enables the webhook and replays its deliveries with status given_up.",
+            "在 var/logs/worker.log 搜索 webhook_failed 和 webhook_switched_off 查看 webhook_id 和错误。接收方恢复后，由小区管理员启用 Webhook 并重放 given_up 的推送。",
+        ),
+    ),
+    Alert(
         "LinliVersionsMixed", Severity.INFO, 15, "max(linli_versions) > 1", _versions,
         Text("Two versions run side by side", "同时运行多个版本"),
         Text("Fine during an update, not for long.", "升级期间正常，但不宜持续。"),

@@ -1,11 +1,15 @@
 """What the API offers, read from its OpenAPI: every operation, the objects it names, and a valid request for it."""
 
+import importlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import count
+from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
+
+APP = Path(__file__).parents[2] / "app"
 
 OBJECTS: dict[str, str] = {
     "cid": "community",
@@ -49,6 +53,8 @@ OBJECTS: dict[str, str] = {
     "channel_id": "channel",
     "delivery_id": "delivery",
     "rule_id": "sla_rule",
+    "webhook_id": "webhook",
+    "webhook_delivery_id": "webhook_delivery",
 }
 """What each parameter and each field of a body names; `worlds.py` makes one of each. A test proves it complete."""
 
@@ -63,6 +69,7 @@ PINNED: dict[str, Any] = {
     "plate": "沪A12345",
     "from_time": "08:00",
     "to_time": "17:00",
+    "url": "https://hooks.invalid/linli",
 }
 """Fields whose valid values depend on more than the schema says."""
 
@@ -147,9 +154,7 @@ class Operation:
             return schema.get("const", schema.get("enum", [None])[0])
         if schema.get("type") == "object":
             wanted = set(schema.get("required", ())) | (set(filled) & set(schema.get("properties", ())))
-            return {
-                name: filled.get(name) or self._pinned(name, schema["properties"][name]) for name in sorted(wanted)
-            }
+            return {name: filled.get(name) or self._pinned(name, schema["properties"][name]) for name in sorted(wanted)}
         if schema.get("type") == "array":
             return [self._valid(schema["items"], {}) for _ in range(schema.get("minItems", 0))]
         return {"string": f"a name {next(NUMBERS)}", "integer": 1, "number": 1, "boolean": True}[schema["type"]]
@@ -175,3 +180,11 @@ def operations(app: FastAPI) -> list[Operation]:
         for method, spec in methods.items()
     ]
     return sorted(found, key=lambda one: one.method == "DELETE")
+
+
+def routers() -> list[APIRouter]:
+    """Every router of the app, from every module of routes."""
+    names = [path for path in APP.glob("*/*.py") if path.stem.endswith("routes")] + [APP / "chat" / "openai_api.py"]
+    modules = [importlib.import_module(f"app.{path.parent.name}.{path.stem}") for path in sorted(names)]
+    found = [value for module in modules for value in vars(module).values() if isinstance(value, APIRouter)]
+    return list({id(router): router for router in found}.values())

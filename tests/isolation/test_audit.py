@@ -16,9 +16,13 @@ TELLS = {"phone", "contact_name", "contact_phone", "plate", "login", "reporter_i
 TESTED_ELSEWHERE = {
     "people.staff.get_member": "the member of staff asked for is the asker",
     "people.audit.get_audit_events": "nothing fits all of the filters",
-    "service_desk.get_orders": "nothing fits all of the filters",
-    "service_desk.get_comments": "nobody has said anything yet",
     "chat.inbox.get_community_conversations": "the manager asked for has no conversation",
+    "service_desk.get_orders": "nothing fits all of the filters",
+    "service_desk.get_comments": "there is no comment",
+    "people.rota.get_on_shift": "nobody else is on shift",
+    "people.rota.get_on_call": "nobody else is on call",
+    "people.vehicle.get_vehicles": "the vehicle is nobody's",
+    "people.vehicle.get_vehicle": "the vehicle is nobody's",
 }
 """Personal reads that show nobody else's data as they are asked here; tests/people/test_audit.py has them."""
 
@@ -30,13 +34,14 @@ async def rows_of(owner: asyncpg.Connection, world: World) -> list[asyncpg.Recor
 def asker(operation: Operation, world: World) -> Any:
     """The one to whom its objects belong."""
     personal = {OBJECTS[name] for name in operation.names} & set(PERSONAL)
-    return world.resident if personal and "cid" not in operation.names else world.manager
+    own = "/me/" in operation.path or (personal and "cid" not in operation.names)
+    return world.resident if own else world.manager
 
 
 async def test_every_write_leaves_one_row_and_every_personal_read_does(
     client: Client, api: list[Operation], home: World, owner: asyncpg.Connection, working: None
 ):
-    wrong, proved, refused = [], 0, []
+    wrong, proved, noted, refused = [], 0, 0, []
     for operation in api:
         if not operation.secured:
             continue
@@ -47,17 +52,22 @@ async def test_every_write_leaves_one_row_and_every_personal_read_does(
         if answer.status_code >= 400:
             refused.append(str(operation))
             expected = []
-        elif operation.writes:
+        elif operation.writes and action not in audit.READS_BY_POST:
             expected = [] if action in audit.OWN_RECORD else [action]
         else:
             others = operation.spec.get("x-personal-data") and "/me" not in operation.path
             told = others and asker(operation, home) is home.manager and action not in TESTED_ELSEWHERE
             expected = [action] if told else []
+            # A feature may know that it shows somebody's data where the answer's type does not.
+            if found == [action] and "cid" in operation.names:
+                expected = found
         proved += answer.status_code < 400
+        noted += not operation.writes and found == [action]
         if found != expected:
             wrong.append(f"{operation} {answer.status_code}: {found}, not {expected}")
     assert wrong == [], "\n".join(wrong)
     assert len(refused) < 0.25 * proved, refused
+    assert noted > 15, "personal reads"
 
 
 def test_what_is_exempt_is_there_and_says_why(api: list[Operation]):

@@ -56,6 +56,9 @@ async def build_marked(client: Client, make: Make, runtime: Runtime, place: Plac
     account = {"login": marked("login"), "oidc_subject": marked("subject")}
     await send("PUT", f"residents/{resident.id}/account", account)
     key = await send("POST", "api-keys", {"name": marked("key"), "scopes": ["me:read"]})
+    hook = {"name": marked("hook"), "url": f"https://hooks.invalid/{CANARY}", "events": ["workorder.created"]}
+    webhook = await send("POST", "webhooks", hook)
+    delivery = await send("POST", f"webhooks/{webhook['id']}/test")
     answer = {"questions": [marked("几点开门")], "answer_zh": marked("八点"), "answer_en": marked("at eight")}
     approved = await send("POST", "answers", answer)
     text = f"# {marked('规定')}\n\n{marked('电梯里不许带狗')}。{CANARY}停车每小时五元。"
@@ -76,6 +79,7 @@ async def build_marked(client: Client, make: Make, runtime: Runtime, place: Plac
         "community": str(place.id), "space": space["id"], "room": household["room_id"], "household": household["id"],
         "resident": str(resident.id), "staff": str(manager.id), "key": key["id"], "document": str(document),
         "answer": approved["id"], "conversation": conversation["id"], "turn": turn["id"],
+        "webhook": webhook["id"], "webhook_delivery": delivery["id"],
     }  # fmt: skip
     return Marked(place, manager, resident, ids, [marked("规定"), marked("几点开门"), CANARY])
 

@@ -16,6 +16,7 @@ from app.people.doors import DoorRoute
 from app.runtime import Runtime
 from app.settings import Settings
 from tests.conftest import Client
+from tests.isolation.operations import routers
 from tests.make import Make
 
 MIB = 1_048_576
@@ -134,17 +135,7 @@ async def test_a_rush_of_questions_stays_within_the_limit(web, client: Client, m
 
 
 def test_every_route_that_counts_callers_has_the_door(web: tuple[str, FastAPI]):
-    from app.chat import openai_api
-    from app.chat.routes import router as chat
-    from app.knowledge import answer_routes
-    from app.knowledge.routes import router as knowledge
-    from app.people import audit_routes, resident_routes, routes, sign_in_routes, staff_routes
-
-    routers = (
-        openai_api.router, chat, knowledge, answer_routes.router, resident_routes.router, routes.places,
-        staff_routes.router, sign_in_routes.router, audit_routes.router,
-    )  # fmt: skip
-    found = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
+    found = [route for router in routers() for route in router.routes if isinstance(route, APIRoute)]
     assert [route.path for route in found if not isinstance(route, DoorRoute)] == []
     described = web[1].openapi()["paths"]
     operations = [

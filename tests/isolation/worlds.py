@@ -48,6 +48,8 @@ async def build_world(client: Client, make: Make, place: Place) -> World:
     turn = await post("/api/v1/me/turns", {"text": "装修几点开始"}, resident)
     await post(f"/api/v1/turns/{turn['id']}/stop", {}, resident)
     phase = await post("spaces", {"kind": "phase", "name": "1"})
+    webhook = {"name": "ERP", "url": "https://hooks.invalid/linli", "events": ["workorder.created"]}
+    hook = (await post("webhooks", webhook))["id"]
     objects = {
         "community": str(place.id),
         "phase": phase["id"],
@@ -74,6 +76,8 @@ async def build_world(client: Client, make: Make, place: Place) -> World:
         "sla_rule": (await post("sla-rules", RULE))["id"],
         "channel": (await post("notice-channels", {"name": "mail", "kind": "email"}))["id"],
         "message": await tell(client, make, resident),
+        "webhook": hook,
+        "webhook_delivery": (await post(f"webhooks/{hook}/test", {}))["id"],
     }
     on_the_way = await client.get(f"{place.url}/message-deliveries", as_=manager)
     objects["delivery"] = on_the_way.json()["items"][0]["id"]

@@ -23,7 +23,7 @@ def reaching(settings: Settings, receiver: Receiver) -> Settings:
 def opened(settings: Settings, receiver: Receiver) -> Settings:
     return settings.model_copy(
         update={
-            "outgoing_private_hosts": ["127.0.0.1", "hooks.example"], "outgoing_ports": [443, receiver.port],
+            "outgoing_private_hosts": ["127.0.0.1", "hooks.example"], "outgoing_ports": [80, 443, receiver.port],
             "outgoing_seconds": 2.0, "outgoing_connect_seconds": 1.0,
         }
     )  # fmt: skip

@@ -212,7 +212,7 @@ async def test_a_row_and_what_it_records_commit_together_or_not_at_all(client, r
 
 async def test_what_linli_does_by_itself_is_told_as_such():
     row = AuditEvent(
-        caller_kind="system", caller_name="", caller_roles=[], action="service_desk.triage", object_kind="work_order"
+        caller_kind="system", caller_name="", caller_roles=[], action="service_desk.triage", object_kind="order"
     )
     assert audit_log.who(row).en == "Linli itself"
     assert audit_log.why(row).zh == "处理了您的工单"

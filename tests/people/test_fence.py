@@ -8,23 +8,19 @@ import asyncpg
 import pytest
 from fastapi.routing import APIRoute
 
-from app.chat import openai_api
-from app.chat import routes as chat_routes
 from app.db import Tenant, tenant_sql
-from app.knowledge import answer_routes
-from app.knowledge import routes as knowledge_routes
 from app.people import (
     import_routes,
     resident_routes,
     rota_routes,
     routes,
-    sign_in_routes,
     staff_routes,
     vehicle_routes,
 )
 from app.people.tables import StaffRole
 from app.runtime import Runtime
 from tests.conftest import Client
+from tests.isolation.operations import routers
 from tests.make import Make, Person, Place
 from tests.people.test_residents import open_resident, put
 from tests.people.test_spaces import open_path
@@ -180,8 +176,7 @@ async def test_every_route_of_every_feature_refuses_another_community(
 def test_every_route_names_its_scope():
     open_to_all = {"/auth/sign-in", "/auth/refresh", "/auth/switch", "/auth/sign-out", "/auth/oidc/start",
                    "/auth/oidc/callback", "/auth/password"}  # fmt: skip
-    others = (answer_routes.router, knowledge_routes.router, chat_routes.router, openai_api.router)
-    for router in (*ROUTERS, sign_in_routes.router, *others):
+    for router in routers():
         for route in router.routes:
             if not isinstance(route, APIRoute):
                 continue  # another router, which is in the list itself
