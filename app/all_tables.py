@@ -7,9 +7,21 @@ from app.notices import tables as notices
 from app.people import tables as people
 from app.rest import tables as rest
 from app.service_desk import duty_tables as duties
+from app.service_desk import emergency_tables as emergencies
 from app.service_desk import tables as service_desk
 from app.service_desk import webhook_tables as webhooks
 
 metadata = Base.metadata
 
-__all__ = ["chat", "duties", "knowledge", "metadata", "notices", "people", "rest", "service_desk", "webhooks"]
+__all__ = [
+    "chat",
+    "duties",
+    "emergencies",
+    "knowledge",
+    "metadata",
+    "notices",
+    "people",
+    "rest",
+    "service_desk",
+    "webhooks",
+]

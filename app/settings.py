@@ -39,6 +39,9 @@ class Settings(BaseSettings):
     requests_per_minute_max: int = Field(600, description="Requests of one caller a minute before 429.")
     sign_ins_per_minute_max: int = Field(10, description="Sign-in attempts for one login or address a minute.")
     turns_per_minute_max: int = Field(20, description="Questions of one caller a minute before 429.")
+    emergencies_per_minute_max: int = Field(
+        10, description="Emergencies of one address, signed in or not, a minute before 429 at the open door."
+    )
     idempotency_hours: int = Field(24, description="How long a replayed Idempotency-Key returns the first answer.")
     shutdown_seconds: float = Field(20, description="Time running turns get to finish when a process is told to stop.")
 

@@ -191,6 +191,28 @@ async def get_own(
     return found
 
 
+async def take_number(
+    session: AsyncSession, runtime: Runtime, caller: Caller, conversation_id: UUID | None, *, title: str
+) -> tuple[UUID, int]:
+    """A conversation of the caller's and the next number in it; a new one where none is named or it is not theirs."""
+    for own_id in (conversation_id, None):
+        own = own_id or (await open_conversation(session, runtime, caller, title=title)).id
+        values = _asked(runtime, caller, conversation_id=own)
+        number = await session.scalar(_taking_number().returning(Conversation.last_number), values)
+        if number is not None:
+            return own, number
+    raise ConversationNotFound
+
+
+def new_turn(runtime: Runtime, caller: Caller, conversation_id: UUID, number: int, *, question: str) -> Turn:
+    """A turn that is not yet written down."""
+    given = {column.key: value for column, value in NEW_TURN.items()}
+    return Turn(
+        **given, id=CLOCK.new_id(), community_id=caller.community_id, conversation_id=conversation_id, number=number,
+        messages=[question], language=language_of(question), created_at=runtime.clock(),
+    )  # fmt: skip
+
+
 def check_text(text: str, *, chars_max: int) -> str:
     """The question without outer blanks and unprintable marks. Raises QuestionEmpty, QuestionTooLong."""
     if len(text) > chars_max:

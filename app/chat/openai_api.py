@@ -13,8 +13,8 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.chat import conversations, relay
-from app.chat.tables import Turn
+from app.chat import asking, relay
+from app.chat.tables import Route, Turn
 from app.errors import Invalid, Unavailable
 from app.feed import IDLE, Event
 from app.feed_followers import to_json
@@ -85,18 +85,23 @@ async def post_chat_completion(
     body: ChatCompletionIn, request: Request, caller: ChatCaller, runtime: RuntimeDep
 ) -> Response:
     """Ask as with OpenAI's API. System messages are not followed: the community's rules are its own."""
-    limits: RateLimits = request.app.state.rate_limits
-    await limits.check("turn", caller.key, per_minute_max=runtime.settings.turns_per_minute_max)
     *earlier, last = body.messages
+    emergency = asking.find_emergency(last.text) if last.role == "user" else None
+    limits: RateLimits = request.app.state.rate_limits
+    if emergency is None:
+        await limits.check("turn", caller.key, per_minute_max=runtime.settings.turns_per_minute_max)
     if last.role != "user":
         raise NoQuestion
     history = [{"role": m.role, "content": m.text} for m in earlier if m.role in ("user", "assistant") and m.text]
     async with runtime.transaction(caller.tenant) as session:
-        turn = await conversations.start_turn(session, runtime, caller, text=last.text, history=history)
+        turn = await asking.ask(session, runtime, caller, text=last.text, emergency=emergency, history=history)
         await relay.tell_accepted(runtime, turn)
     # A client that reads nothing blocks its socket: only ending its task frees what it holds.
     me = asyncio.current_task()
-    events = relay.events_of(runtime, caller, turn.id, after=None, on_cut=me.cancel if me else None)
+    if turn.route is Route.EMERGENCY:
+        events = relay.events_at_once(turn)
+    else:
+        events = relay.events_of(runtime, caller, turn.id, after=None, on_cut=me.cancel if me else None)
     if body.stream:
         with_usage = body.stream_options is not None and body.stream_options.include_usage
         return relay.EventStream(_chunks(_head(turn, "chat.completion.chunk"), events, with_usage=with_usage))

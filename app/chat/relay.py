@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 from app.chat.conversations import ANSWER_TURN, get_turn
 from app.chat.publishing import END_TOKEN
 from app.chat.schemas import turn_out
-from app.chat.tables import FINAL, Turn, TurnStatus
+from app.chat.tables import FINAL, Route, Turn, TurnStatus
 from app.db import is_away
 from app.feed import IDLE, Event, FeedGone, FollowerTooSlow, InvalidEventId
 from app.people.callers import Caller
@@ -101,6 +101,18 @@ async def _read(runtime: Runtime, caller: Caller, turn_id: UUID) -> Turn | None:
         return None
 
 
+async def events_at_once(turn: Turn) -> AsyncGenerator[Event, None]:
+    """The events of a turn that was answered where it was asked: no queue, and no feed, ever knew of it."""
+    yield Event("", "accepted", _accepted(turn))
+    yield Event("", "token", {"at": 0, "text": turn.answer})
+    yield last_event(turn)
+
+
+async def frames_at_once(turn: Turn) -> AsyncGenerator[bytes, None]:
+    async for event in events_at_once(turn):
+        yield event.frame
+
+
 def last_event(turn: Turn) -> Event:
     """The end of a turn as its row tells it."""
     name = "failed" if turn.status is TurnStatus.FAILED else "done"
@@ -159,5 +171,9 @@ async def tell_stopped(runtime: Runtime, turn: Turn) -> None:
 
 async def tell_accepted(runtime: Runtime, turn: Turn) -> None:
     """The first event, so that the feed is there before anyone follows it."""
-    data: dict[str, Any] = {"turn_id": str(turn.id), "conversation_id": str(turn.conversation_id)}
-    await runtime.feed.publish(turn.id, "accepted", data, token=0)
+    if turn.route is not Route.EMERGENCY:
+        await runtime.feed.publish(turn.id, "accepted", _accepted(turn), token=0)
+
+
+def _accepted(turn: Turn) -> dict[str, Any]:
+    return {"turn_id": str(turn.id), "conversation_id": str(turn.conversation_id)}

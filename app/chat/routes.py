@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from redis.exceptions import RedisError
 
-from app.chat import conversations, relay
+from app.chat import asking, conversations, relay
 from app.chat.conversations import ANSWER_TURN
 from app.chat.schemas import (
     ConversationIn,
@@ -20,7 +20,7 @@ from app.chat.schemas import (
     trace_out,
     turn_out,
 )
-from app.chat.tables import Conversation, Turn, TurnStatus
+from app.chat.tables import Conversation, Route, Turn, TurnStatus
 from app.feed import check_event_id
 from app.people import audit
 from app.people.callers import Caller, SessionDep, require, require_in_community
@@ -73,14 +73,18 @@ async def post_turn(
 ) -> Response:  # fmt: skip
     """Ask. 202 with the turn; with `Accept: text/event-stream` the answer's events at once.
 
+    An emergency is answered in the turn itself, and the staff on duty have it as a work order.
+
     A message sent while an earlier one of the conversation still waits joins it.
     """
     limits: RateLimits = request.app.state.rate_limits
-    await limits.check("turn", caller.key, per_minute_max=runtime.settings.turns_per_minute_max)
+    emergency = asking.find_emergency(body.text)
+    if emergency is None:
+        await limits.check("turn", caller.key, per_minute_max=runtime.settings.turns_per_minute_max)
     if replayed := await once.replay(session, caller.community_id, caller.key):
         return replayed
-    turn = await conversations.start_turn(
-        session, runtime, caller, text=body.text, conversation_id=body.conversation_id
+    turn = await asking.ask(
+        session, runtime, caller, text=body.text, emergency=emergency, conversation_id=body.conversation_id
     )
     await relay.tell_accepted(runtime, turn)
     answer = await once.keep(session, 202, turn_out(turn))
@@ -151,4 +155,6 @@ async def position_of(runtime: Runtime, turn: Turn) -> PositionOut | None:
 
 
 def events_response(runtime: Runtime, caller: Caller, turn: Turn, *, after: str | None) -> StreamingResponse:
+    if turn.route is Route.EMERGENCY:
+        return relay.EventStream(relay.frames_at_once(turn))
     return relay.EventStream(relay.server_sent_events(runtime, caller, turn.id, after=after))

@@ -36,6 +36,7 @@ class Route(StrEnum):
     SMALL_TALK = "small_talk"
     REFUSAL = "refusal"
     HANDOFF = "handoff"
+    EMERGENCY = "emergency"
 
 
 class Mode(StrEnum):

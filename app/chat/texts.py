@@ -27,6 +27,11 @@ class Text(StrEnum):
     CASE_CLOSED = "case_closed"
     URGENT_CALL = "urgent_call"
     NO_PERSON_HERE = "no_person_here"
+    EMERGENCY_REPORTED = "emergency_reported"
+    EMERGENCY_JOINED = "emergency_joined"
+    EMERGENCY_CALL = "emergency_call"
+    EMERGENCY_NOTED = "emergency_noted"
+    EMERGENCY_WELL = "emergency_well"
 
 
 TEXTS: dict[Text, dict[str, str]] = {
@@ -63,6 +68,26 @@ TEXTS: dict[Text, dict[str, str]] = {
     },
     Text.THANKS: {"zh": "不客气，有问题随时问我。", "en": "You are welcome. Ask me any time."},
     Text.GOODBYE: {"zh": "再见，祝您生活愉快。", "en": "Goodbye, have a nice day."},
+    Text.EMERGENCY_REPORTED: {
+        "zh": "已通知物业值班人员，紧急工单 {number} 号。有新情况请直接在这里说。",
+        "en": "The staff on duty have been told: emergency work order {number}. Tell me here if anything changes.",
+    },
+    Text.EMERGENCY_JOINED: {
+        "zh": "您说的已补充到紧急工单 {number} 号，值班人员能看到。",
+        "en": "What you said was added to emergency work order {number}. The staff on duty can see it.",
+    },
+    Text.EMERGENCY_CALL: {
+        "zh": "暂时没能通知到物业，请马上打上面的电话。",
+        "en": "The property could not be told from here. Please call the numbers above now.",
+    },
+    Text.EMERGENCY_NOTED: {
+        "zh": "收到，已转告值班人员。危险还在的话，请先打上面的电话。",
+        "en": "I passed this on to the staff on duty. If there is still danger, call the numbers above first.",
+    },
+    Text.EMERGENCY_WELL: {
+        "zh": "收到，已告诉值班人员您说没事了。他们确认后会结束这个工单。",
+        "en": "I told the staff on duty that you say all is well. They will check and then close the work order.",
+    },
     Text.WHO: {
         "zh": "我是邻里助手，一个计算机程序，根据小区的资料回答问题，并注明出处。",
         "en": "I am Linli, a computer program. I answer from the community's documents and name the source.",

@@ -81,11 +81,6 @@ def parse_told(told: dict[str, Any], number: int) -> Told:
     return Told(text, emergency, kind, str(told.get("language") or language_of(text)))
 
 
-def find_voice() -> Voice | None:
-    """The intent classifier by the wording alone, as chat hears it; None where its weights are missing."""
-    return second_voice.intent_voice()
-
-
 def evaluate(rows: Sequence[Told], voice: Voice | None) -> list[Heard]:
     """Every row's result. Without a classifier, only the rules are heard."""
     emergencies.rules()

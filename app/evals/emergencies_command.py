@@ -23,9 +23,10 @@ def emergencies_command(
     from rich.table import Table
 
     from app.evals import emergencies, lines, table
+    from app.safety import second_voice
 
     rows = chosen(lines.read_rows(file, emergencies.parse_told), limit=limit, seed=seed)
-    heard = emergencies.evaluate(rows, emergencies.find_voice())
+    heard = emergencies.evaluate(rows, second_voice.intent_voice)
     shown = Table(title=f"{file.name}: {len(rows)} sentences", title_justify="left", header_style="bold")
     for name in ("", "voice", "positives", "found", "recall", "right kind", "others", "false alarms", "share"):
         shown.add_column(name, justify="left" if name in ("", "voice") else "right")

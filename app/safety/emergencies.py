@@ -88,9 +88,7 @@ def find(text: str) -> Emergency | None:
 
 def read(text: str) -> Reading:
     """What the text tells of, surely or perhaps."""
-    ready = rules()
-    plain = ready.struck_out(ready.spelled(ready.meant(normal(text, ready.simplified))))
-    found = ready.phrases.spans(plain)
+    plain, found = _concepts(text)
     if not found:
         return Reading()
     sure: list[Emergency] = []
@@ -106,6 +104,27 @@ def read(text: str) -> Reading:
         if verdict is not None:
             (sure if verdict else unsure).append(Emergency(sign.kind, plain[place[0] : place[1]]))
     return Reading(_gravest(sure), None if sure else _gravest(unsure))
+
+
+def _concepts(text: str) -> tuple[str, dict[str, list[Span]]]:
+    """The normalised text and where each concept stands in it."""
+    ready = rules()
+    plain = ready.struck_out(ready.spelled(ready.meant(normal(text, ready.simplified))))
+    return plain, ready.phrases.spans(plain)
+
+
+def says_all_is_well(text: str) -> bool:
+    """Whether somebody takes an alarm back: 误报, 没事了, false alarm."""
+    plain, found = _concepts(text)
+    told = any(
+        name in found and not _all_denied(plain, found[name]) for name in ("resolved", "fire_out", "found_again")
+    )
+    return told and find(text) is None
+
+
+def cries_for_help(text: str) -> bool:
+    """Whether a text asks for help or haste and says nothing else that is known."""
+    return "cry" in _concepts(text)[1]
 
 
 def _gravest(found: Sequence[Emergency]) -> Emergency | None:

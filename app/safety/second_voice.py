@@ -1,11 +1,10 @@
 """The intent classifier as a second voice where the rules are unsure: it only ever adds to what they found."""
 
 from collections.abc import Callable
-from functools import cache
-from importlib import import_module
 
 from app.safety import emergencies
 from app.safety.emergencies import Emergency
+from models import intent
 
 Voice = Callable[[str], float]
 """How likely a text is an emergency of any kind."""
@@ -20,16 +19,7 @@ def find(text: str, voice: Voice | None) -> Emergency | None:
     return reading.unsure if voice(text) >= SHARE_MIN else None
 
 
-@cache
-def intent_voice() -> Voice | None:
-    """The released intent classifier, hearing only the wording: no embedder is asked. None where there is none."""
-    try:
-        intent = import_module("models.intent")
-    except ImportError:
-        return None
+def intent_voice(text: str) -> float:
+    """By the released intent classifier, which hears only the wording here: no embedder is asked."""
     classifier = intent.load_intents()
-
-    def voice(text: str) -> float:
-        return float(classifier.emergency_share(classifier.scores(texts=[text]))[0])
-
-    return voice
+    return float(classifier.emergency_share(classifier.scores(texts=[text]))[0])

@@ -15,9 +15,11 @@ from app.rest.idempotency import OnceDep
 from app.rest.pages import Page, PageQuery, page_query
 from app.runtime import RuntimeDep
 from app.service_desk import (
+    card_routes,
     category_routes,
     doings,
     duty_routes,
+    emergency_routes,
     file_routes,
     listing,
     me_routes,
@@ -154,5 +156,7 @@ orders.include_router(file_routes.staff)
 orders.include_router(category_routes.router)
 me_routes.router.include_router(file_routes.mine)
 router.include_router(me_routes.router)
+router.include_router(emergency_routes.router)
+router.include_router(card_routes.router)
 router.include_router(orders)
 router.include_router(duty_routes.router)

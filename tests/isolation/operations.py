@@ -34,6 +34,7 @@ OBJECTS: dict[str, str] = {
     "answer_id": "answer",
     "conversation_id": "conversation",
     "turn_id": "turn",
+    "card_id": "card",
     "order_id": "work_order",
     "file_id": "work_order_file",
     "category_id": "category",

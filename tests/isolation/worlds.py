@@ -12,6 +12,7 @@ from app.chat.tables import Conversation
 from app.notices import deliveries
 from app.people.callers import CallerKind
 from app.people.tables import StaffRole
+from app.service_desk import cards
 from tests.conftest import Client
 from tests.isolation.operations import OBJECTS
 from tests.make import Make, Person, Place
@@ -70,6 +71,7 @@ async def build_world(client: Client, make: Make, place: Place) -> World:
         "turn": turn["id"],
         "work_order": order,
         "work_order_file": await attach(client, order, resident),
+        "card": str(cards.id_of(place.id, "gas")),
         "category": (await post("workorder-categories", CATEGORY))["id"],
         "draft": (await post(f"conversations/{turn['conversation_id']}/drafts", {"kind": "summary"}))["id"],
         "canned reply": (await post("canned-replies", {"code": "收到", "text": "收到，马上处理。"}))["id"],
