@@ -5,7 +5,7 @@ from datetime import datetime
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Select, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select, true, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -87,10 +87,12 @@ async def tell(
         )
         .on_conflict_do_nothing(index_elements=["community_id", "person_id", "key"])
         .returning(Message.id)
+        .cte("written")
     )  # fmt: skip
-    if await session.scalar(written) is None:
-        return
-    channels = [through] if through else await _channels_for(session, community_id, person_kind, kind)
+    # Writing and asking where it goes is one statement, since this stands in many others' transactions.
+    wanted = NoticeChannel.id == through.id if through else _goes_through(community_id, person_kind, kind)
+    found = select(NoticeChannel).join(written, true()).where(wanted).order_by(NoticeChannel.id)
+    channels = (await session.scalars(found.add_cte(written))).all()
     if not channels:
         return
     due_at = await may_go_at(session, community_id, kind, now)
@@ -109,18 +111,15 @@ async def tell(
             send_after_commit(session, job_of(row.id, community_id, loud=row.loud))
 
 
-async def _channels_for(
-    session: AsyncSession, community_id: UUID, person: PersonKind, kind: str
-) -> Sequence[NoticeChannel]:
+def _goes_through(community_id: UUID, person: PersonKind, kind: str) -> ColumnElement[bool]:
+    """A condition for the channels that a message for somebody takes."""
     audience = ChannelAudience.STAFF if person is PersonKind.STAFF else ChannelAudience.RESIDENTS
-    statement = select(NoticeChannel).where(
+    return and_(
         NoticeChannel.community_id == community_id,
         NoticeChannel.enabled,
         NoticeChannel.audience.in_([ChannelAudience.ALL, audience]),
+        true() if quiet.is_loud(kind) else NoticeChannel.use == ChannelUse.ALL,
     )
-    if not quiet.is_loud(kind):
-        statement = statement.where(NoticeChannel.use == ChannelUse.ALL)
-    return (await session.scalars(statement.order_by(NoticeChannel.id))).all()
 
 
 async def may_go_at(session: AsyncSession, community_id: UUID, kind: str, now: datetime) -> datetime:

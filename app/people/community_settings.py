@@ -23,8 +23,6 @@ Span = Annotated[
 ]
 """Two times of a day; 24:00 is its end."""
 Spans = Annotated[list[Span], Field(max_length=4)]
-Address = Annotated[str, StringConstraints(pattern=r"^(https?://[!-~]{1,490})?$")]
-Email = Annotated[str, StringConstraints(pattern=r"^[!-?A-~]{1,100}@[!-?A-~]{1,150}$")]
 Days = Annotated[list[date], Field(max_length=400)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -73,8 +71,6 @@ class CommunitySettings(BaseModel):
     water_company_phone: Phone = Field("", description="Emergency line of the water company.")
     power_company_phone: Phone = Field("95598", description="Emergency line of the power company.")
     lift_company_phone: Phone = Field("", description="Of the company that maintains the lifts.")
-    ring_webhook_url: Address = Field("", description="Told at once who is to be rung: SMS and phone gateways.")
-    ring_emails: Annotated[list[Email], Field(max_length=20)] = Field([], description="Get every emergency by e-mail.")
     ring_escalate_minutes: Annotated[int, Field(ge=1, le=60)] = Field(
         3, description="Minutes in which a level of the rota has to answer before the next is rung."
     )

@@ -3,12 +3,13 @@
 `assign_at` is the next moment at which this looks at an order; None says that nothing is to be done here.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import structlog
 from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.db import Tenant
@@ -16,6 +17,7 @@ from app.people import communities
 from app.people.callers import system_caller
 from app.runtime import Runtime
 from app.service_desk import candidates, duty_hearing, recipients, staffing, transitions, work_orders
+from app.service_desk.duty_tables import StaffTurn
 from app.service_desk.staffing import Choice, Mode
 from app.service_desk.tables import (
     EventKind,
@@ -56,10 +58,17 @@ async def assign(runtime: Runtime, tenant: Tenant, order_id: UUID) -> None:
                 session, runtime, system_caller(tenant), order, to=Status.DISPATCHED, note=choice.why["zh"],
                 assignee_id=choice.staff_id,
             )  # fmt: skip
+            await _note_turn(session, order.community_id, choice.staff_id, now)
         elif choice.offered_to:
             await _offer(session, runtime, tenant, order, choice, minutes=settings.grab_minutes)
         else:
             await _wait_for_a_person(session, runtime, tenant, order, choice.why)
+
+
+async def _note_turn(session: AsyncSession, community_id: UUID, staff_id: UUID, at: datetime) -> None:
+    row = insert(StaffTurn).values(community_id=community_id, staff_id=staff_id, last_assigned_at=at)
+    keys = [StaffTurn.community_id, StaffTurn.staff_id]
+    await session.execute(row.on_conflict_do_update(index_elements=keys, set_={"last_assigned_at": at}))
 
 
 UNSORTED: dict[str, Any] = {

@@ -5,13 +5,11 @@ Listeners of `happenings`: they set the row's next moment, which is the outbox, 
 
 from uuid import UUID
 
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.queue import Job, Lane, send_after_commit
 from app.runtime import Runtime
 from app.service_desk import deadlines
-from app.service_desk.duty_tables import StaffTurn
 from app.service_desk.tables import EventKind, OrderKind, Status, Urgency, WorkOrder, WorkOrderEvent
 
 CHECK_DEADLINES = "service_desk.check_deadlines"
@@ -57,22 +55,13 @@ def _clock(status: Status | None) -> str:
 
 
 async def hear_of_staffing(session: AsyncSession, runtime: Runtime, order: WorkOrder, event: WorkOrderEvent) -> None:
-    """What was triaged, or opened again, is to be given to somebody; who gets an order had their turn."""
+    """What was triaged, or opened again, is to be given to somebody."""
     reopened = event.kind is EventKind.MOVED and event.to_status is Status.SUBMITTED
     if reopened:
         order.why = {name: value for name, value in (order.why or {}).items() if name != "staffing"}
-    if reopened or event.kind in (EventKind.TRIAGED, EventKind.CHANGED):
-        if is_for_staffing(order):
-            order.assign_at = runtime.clock()
-            send_after_commit(session, Job(ASSIGN, order.id, order.community_id, lane=Lane.SERVICE))
-    elif event.kind is EventKind.MOVED and event.facts.get("assignee_id"):
-        row = insert(StaffTurn).values(
-            community_id=order.community_id, staff_id=UUID(str(event.facts["assignee_id"])),
-            last_assigned_at=event.created_at,
-        )  # fmt: skip
-        keys = [StaffTurn.community_id, StaffTurn.staff_id]
-        newer = {"last_assigned_at": row.excluded.last_assigned_at}
-        await session.execute(row.on_conflict_do_update(index_elements=keys, set_=newer))
+    if (reopened or event.kind in (EventKind.TRIAGED, EventKind.CHANGED)) and is_for_staffing(order):
+        order.assign_at = runtime.clock()
+        send_after_commit(session, Job(ASSIGN, order.id, order.community_id, lane=Lane.SERVICE))
 
 
 async def hear_of_emergency(session: AsyncSession, runtime: Runtime, order: WorkOrder, event: WorkOrderEvent) -> None:

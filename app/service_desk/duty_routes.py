@@ -111,6 +111,8 @@ async def get_ring(order_id: UUID, caller: Reader, session: SessionDep) -> RingO
 
 async def _ring_out(session: AsyncSession, caller: Caller, order_id: UUID) -> RingOut:
     ring, calls = await ring_answers.find(session, caller, order_id)
+    if ring is None:
+        return RingOut()
     return RingOut(
         state=ring.state, step=ring.step, next_at=ring.next_at, answer=ring.answer, answered_by=ring.answered_by,
         answered_at=ring.answered_at, calls=[RingCallOut.model_validate(one) for one in calls],

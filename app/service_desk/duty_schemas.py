@@ -67,10 +67,12 @@ class RingCallOut(FromRow):
 
 
 class RingOut(BaseModel):
-    state: RingState
-    step: int = Field(description="How many times somebody was rung.")
-    next_at: datetime | None = Field(description="When the next level is rung, unless somebody answers.")
-    answer: RingAnswer | None
-    answered_by: UUID | None
-    answered_at: datetime | None
-    calls: list[RingCallOut]
+    """`state` is null when nobody was rung about the order."""
+
+    state: RingState | None = None
+    step: int = Field(0, description="How many times somebody was rung.")
+    next_at: datetime | None = Field(None, description="When the next level is rung, unless somebody answers.")
+    answer: RingAnswer | None = None
+    answered_by: UUID | None = None
+    answered_at: datetime | None = None
+    calls: list[RingCallOut] = []

@@ -44,7 +44,7 @@ class StaffArea(HasId, Base):
 
 
 class StaffTurn(Base):
-    """When a member of staff was last given an order, or took one: whose turn it is in rotation."""
+    """When Linli last gave a member of staff an order: whose turn it is in rotation."""
 
     __tablename__ = "staff_turns"
     community_id: Mapped[UUID] = mapped_column(ForeignKey("communities.id", ondelete="CASCADE"), primary_key=True)

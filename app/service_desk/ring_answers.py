@@ -55,11 +55,11 @@ async def answer(
 
     Raises: WorkOrderNotFound, NotRinging, RingAnswered, PersonNeeded, ScopeMissing.
     """
-    if caller.kind is not CallerKind.STAFF:
-        raise PersonNeeded
     if "workorders:write" not in caller.scopes:
         raise ScopeMissing("workorders:write")
     order = await work_orders.lock(session, caller, order_id)
+    if caller.kind is not CallerKind.STAFF:
+        raise PersonNeeded
     ring = await session.get(Ring, order_id, with_for_update=True)
     if ring is None or ring.state is RingState.OVER:
         raise NotRinging
@@ -123,11 +123,9 @@ async def _tell_the_others(
     )  # fmt: skip
 
 
-async def find(session: AsyncSession, caller: Caller, order_id: UUID) -> tuple[Ring, Sequence[RingCall]]:
-    """The ringing about an order, with every call. Raises: WorkOrderNotFound, NotRinging."""
+async def find(session: AsyncSession, caller: Caller, order_id: UUID) -> tuple[Ring | None, Sequence[RingCall]]:
+    """The ringing about an order, if there was any, with every call. Raises WorkOrderNotFound."""
     await work_orders.get(session, caller, order_id)
     ring = await session.get(Ring, order_id)
-    if ring is None:
-        raise NotRinging
     calls = select(RingCall).where(RingCall.work_order_id == order_id).order_by(RingCall.step, RingCall.id)
     return ring, (await session.scalars(calls)).all()

@@ -131,8 +131,6 @@ async def test_features_read_typed_settings(client: Client, runtime: Runtime, ma
         ({"work_orders_per_day_max": 0}, "body.work_orders_per_day_max"),
         ({"work_orders_per_day_max": "many"}, "body.work_orders_per_day_max"),
         ({"gas_company_phone": "call them"}, "body.gas_company_phone"),
-        ({"ring_webhook_url": "ftp://gate"}, "body.ring_webhook_url"),
-        ({"ring_emails": ["nobody"]}, "body.ring_emails.0"),
         ({"extra_holidays": ["2027-02-30"]}, "body.extra_holidays.0"),
         ({"work_hours": {"mon": ["9-17"]}}, "body.work_hours.mon.0"),
         ({"work_hours": {"monday": []}}, "body.work_hours.monday"),
