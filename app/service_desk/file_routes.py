@@ -1,6 +1,6 @@
 """Photos and documents of work orders over REST, for residents and for staff."""
 
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import quote
 from uuid import UUID
 
@@ -26,8 +26,15 @@ Reader = Annotated[Caller, Depends(require_in_community("workorders:read"))]
 Writer = Annotated[Caller, Depends(require_in_community("workorders:write"))]
 PageDep = Annotated[PageQuery, Depends(page_query)]
 Upload = Annotated[UploadFile, File(description="A photo (JPEG, PNG, WebP, GIF, BMP), pdf, docx, xlsx or text.")]
-BYTES = {200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
-               "description": "The file, as an attachment."}}  # fmt: skip
+BYTES: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The file, as an attachment.",
+        "content": {
+            name: {"schema": {"type": "string", "format": "binary"}}
+            for name in sorted({"image/jpeg", *files.MEDIA_TYPES.values()})
+        },
+    }
+}
 
 
 @mine.get("")
@@ -44,7 +51,7 @@ async def post_my_file(order_id: UUID, caller: Own, session: SessionDep, runtime
     return await _add(session, runtime, caller, order_id, file, Visibility.RESIDENT, own=True)
 
 
-@mine.get("/{file_id}", response_class=Response, responses=BYTES)  # type: ignore[arg-type]
+@mine.get("/{file_id}", response_class=Response, responses=BYTES)
 async def get_my_file(order_id: UUID, file_id: UUID, caller: Own, runtime: RuntimeDep) -> Response:
     return await _download(runtime, caller, order_id, file_id, own=True)
 
@@ -66,7 +73,7 @@ async def post_file(
     return await _add(session, runtime, caller, order_id, file, visibility, own=False)
 
 
-@staff.get("/{file_id}", response_class=Response, responses=BYTES)  # type: ignore[arg-type]
+@staff.get("/{file_id}", response_class=Response, responses=BYTES, openapi_extra={"x-personal-data": True})
 async def get_file(order_id: UUID, file_id: UUID, caller: Reader, runtime: RuntimeDep) -> Response:
     return await _download(runtime, caller, order_id, file_id, own=False)
 

@@ -10,7 +10,20 @@ from functools import cache
 from typing import Any, TypedDict
 from uuid import UUID
 
-from sqlalchemy import BindParameter, Executable, Select, String, Uuid, bindparam, func, insert, null, select, union_all
+from sqlalchemy import (
+    BindParameter,
+    Executable,
+    Integer,
+    Select,
+    String,
+    Uuid,
+    bindparam,
+    func,
+    insert,
+    null,
+    select,
+    union_all,
+)
 from sqlalchemy.dialects.postgresql import insert as insert_or_update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
@@ -31,8 +44,8 @@ from app.service_desk.tables import (
     WorkOrderEvent,
 )
 
-RECENT_ROWS_MAX = 100
-"""Recent orders looked at of a reporter, and again of a place; no daily limit is higher."""
+RECENT_ROWS_MIN = 20
+"""Recent orders looked at of a reporter and of a place; of the reporter as many as there may be in a day, too."""
 
 
 class Details(TypedDict, total=False):
@@ -158,10 +171,11 @@ def _looking_up(*, locked: bool) -> Select[Any]:
 
 
 async def find_recent(
-    session: AsyncSession, caller: Caller, *, reporter_id: UUID | None, space_id: UUID | None
+    session: AsyncSession, caller: Caller, *, reporter_id: UUID | None, space_id: UUID | None, orders_max: int
 ) -> list[Recent]:
     """The newest orders of the reporter and of the place, each once, the reporter's first."""
-    values = {"in_community": caller.community_id, "of": reporter_id, "at_space": space_id}
+    values = {"in_community": caller.community_id, "of": reporter_id, "at_space": space_id, "rows": RECENT_ROWS_MIN}
+    values["of_rows"] = max(RECENT_ROWS_MIN, orders_max)
     found = await session.execute(_finding_recent(), values)
     rows = {row.id: row for row in found}.values()
     return [
@@ -183,9 +197,11 @@ def _finding_recent() -> Executable:
     )  # fmt: skip
     ours = select(*columns).where(WorkOrder.community_id == _value("in_community"))
     newest = [
-        ours.where(same).order_by(WorkOrder.id.desc()).limit(RECENT_ROWS_MAX).subquery()
-        for same in (WorkOrder.reporter_id == _value("of"), WorkOrder.space_id == _value("at_space"))
-    ]
+        ours.where(same).order_by(WorkOrder.id.desc()).limit(bindparam(rows, type_=Integer)).subquery()
+        for same, rows in (
+            (WorkOrder.reporter_id == _value("of"), "of_rows"), (WorkOrder.space_id == _value("at_space"), "rows")
+        )
+    ]  # fmt: skip
     return union_all(*(select(one) for one in newest))
 
 

@@ -143,10 +143,12 @@ async def open_order(
     resident_id = caller.id if caller.kind is CallerKind.RESIDENT else details.get("reporter_id")
     limited = caller.kind is CallerKind.RESIDENT and urgency is not Urgency.EMERGENCY and channel in LIMITED_CHANNELS
     known = await opening.look_up(session, caller, resident_id, details, locked=limited)
-    recent = await opening.find_recent(session, caller, reporter_id=resident_id, space_id=known.space_id)
-    now = runtime.clock()
+    now, orders_max = runtime.clock(), known.settings["work_orders_per_day_max"]
+    recent = await opening.find_recent(
+        session, caller, reporter_id=resident_id, space_id=known.space_id, orders_max=orders_max
+    )
     if limited:
-        check_daily_limit(recent, resident_id, orders_max=known.settings["work_orders_per_day_max"], now=now)
+        check_daily_limit(recent, resident_id, orders_max=orders_max, now=now)
     row = _new_row(caller, kind, said, channel, details, known, now=now) | {
         "urgency": urgency,
         "reporter_kind": CallerKind.RESIDENT if resident_id else caller.kind,
@@ -317,8 +319,9 @@ async def record(
         )
     )  # fmt: skip
     session.add(event)
-    await session.flush()
+    # Not flushed before: what listeners change of the order goes into the same UPDATE.
     await happenings.tell(session, runtime, order, event)
+    await session.flush()
     return event
 
 

@@ -123,6 +123,7 @@ async def test_what_colleagues_say_among_themselves_the_resident_does_not_read(
     read = told(await client.get(mine, as_=order.reporter))["items"]
     assert [one["text"] for one in read] == ["请先关总阀", "好的"]
     assert len(told(await client.get(f"{order.url}/comments", as_=engineer))["items"]) == 3
+    assert str(order.id) in (await client.get("/api/v1/me/access-log", as_=order.reporter)).text
 
 
 async def test_urging_is_passed_on_once_in_half_an_hour(client: Client, clock: Clock, make: Make):
