@@ -18,7 +18,7 @@ from app.people.sheets import Column, Row
 from app.people.tables import BackgroundJob, Community, JobKind
 from app.runtime import Runtime
 
-BATCH_ROWS = 500
+BATCH_ROWS = 1_000
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,12 @@ FILE_ANSWER: dict[int | str, dict[str, Any]] = {
         )},
     }
 }  # fmt: skip
+NOT_YET: dict[int | str, dict[str, Any]] = {
+    409: {
+        "description": "It has no file, or not yet.",
+        "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    }
+}
 ACCEPTED: dict[str, Any] = {"status_code": 202, "response_model": JobOut}
 
 
@@ -119,7 +125,7 @@ async def get_job_problems_csv(job_id: UUID, caller: JobReader, session: Session
     return _file("csv", f"problems-{job.id}", await asyncio.to_thread(sheets.write, "csv", headings, rows))
 
 
-@router.get("/jobs/{job_id}/file", tags=["jobs"], responses=FILE_ANSWER, response_class=Response)
+@router.get("/jobs/{job_id}/file", tags=["jobs"], responses=FILE_ANSWER | NOT_YET, response_class=Response)
 async def get_job_file(job_id: UUID, caller: JobReader, session: SessionDep) -> Response:
     """What an export made. 409 until it is done."""
     job = await background_jobs.get(session, caller, job_id, with_file=True)

@@ -12,8 +12,8 @@ from app.people.tables import Skill
 
 TimeOfDay = Annotated[
     str,
-    BeforeValidator(lambda value: value.strftime("%H:%M") if isinstance(value, time) else value),
     StringConstraints(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$"),
+    BeforeValidator(lambda value: value.strftime("%H:%M") if isinstance(value, time) else value),
     Field(examples=["08:30"]),
 ]
 """By the wall clock of the community."""
