@@ -168,6 +168,10 @@ class Settings(BaseSettings):
     )
     unsure_score_max: float = Field(0.9, description="From this score on, the passages answer without asking.")
     unsure_share_min: float = Field(0.65, description="How sure the engine must be that they answer.")
+    triage_engine: bool = Field(
+        True,
+        description="Whether triage asks the engine what rules left open; false keeps it for residents' questions.",
+    )
     passages_per_answer_max: int = Field(4, description="Passages shown to the model at most.")
     quotes_per_answer_max: int = Field(3, description="Quotes shown to the resident at once at most.")
 

@@ -76,6 +76,8 @@ def settings(services: Services, tmp_path_factory: pytest.TempPathFactory) -> Se
         unsure_score_max=0.6,
         turns_per_minute_max=100_000,
         conversation_stream_seconds=0.2,
+        # As with answers: those of triage set it themselves.
+        triage_engine=False,
     )
 
 

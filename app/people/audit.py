@@ -38,6 +38,7 @@ OWN_RECORD: dict[str, str] = {
     "chat.stop_turn": "the turn is the record",
     "chat.openai_api.post_chat_completion": "the turn is the record",
     "knowledge.post_search": "a search changes nothing",
+    "service_desk.triage.post_triage": "a preview writes nothing",
     "people.sign_in.post_refresh": "the family of tokens is the record; nobody decided anything",
 }
 """Operations that are no reads and write no audit row, and why."""

@@ -62,6 +62,10 @@ async def change(
         return order
     facts: dict[str, Any] = {"changed": sorted(now)}
     facts |= {name: value for name, value in now.items() if name in TOLD}
+    if "category_id" in now and order.triage is not None:
+        # What people put right is what the classifier learns from. They have looked, so nobody else needs to.
+        facts["triage_said"] = order.triage.get("category_code")
+        now.setdefault("needs_person", False)
     for name, value in now.items():
         setattr(order, name, value)
     effects.touch(order, runtime.clock())

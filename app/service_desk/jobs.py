@@ -2,13 +2,11 @@
 
 from datetime import timedelta
 
-from sqlalchemy import text, update
+from sqlalchemy import text
 
-from app.people.callers import tenant_of_community
 from app.queue import Lease, job, periodic
 from app.runtime import Runtime
-from app.service_desk import work_orders
-from app.service_desk.tables import WorkOrder
+from app.service_desk import triaging, work_orders
 
 SWEEP_SECONDS = 30
 SWEEP_ROWS_MAX = 500
@@ -16,14 +14,7 @@ SWEEP_ROWS_MAX = 500
 
 @job(work_orders.TRIAGE)
 async def triage_order(runtime: Runtime, lease: Lease) -> None:
-    """A person looks at what nothing else has looked at."""
-    tenant = await tenant_of_community(runtime, lease.job.community_id)
-    async with runtime.transaction(tenant) as session:
-        await session.execute(
-            update(WorkOrder)
-            .where(WorkOrder.id == lease.job.row_id, WorkOrder.triage.is_(None))
-            .values(triage={"by": "nobody"}, needs_person=True)
-        )
+    await triaging.triage_order(runtime, lease)
 
 
 @periodic(SWEEP_SECONDS)

@@ -25,6 +25,7 @@ from app.service_desk import (
     me_routes,
     move_routes,
     showing,
+    triage_routes,
     work_orders,
 )
 from app.service_desk.listing import Filters, OrderSort
@@ -154,6 +155,7 @@ async def out(session: AsyncSession, response: Response, caller: Caller, order: 
 orders.include_router(move_routes.router)
 orders.include_router(file_routes.staff)
 orders.include_router(category_routes.router)
+orders.include_router(triage_routes.router)
 me_routes.router.include_router(file_routes.mine)
 router.include_router(me_routes.router)
 router.include_router(emergency_routes.router)
