@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Select, Update, func, literal, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import aliased
+from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from app.errors import Conflict, Invalid, NotFound
 from app.people import communities
@@ -30,6 +30,10 @@ COUNTERS: dict[SpaceKind, str] = {
     SpaceKind.ROOM: "",
 }
 """What a bare number is followed by in an address, so that 3, 2, 1, 1502 reads 3期2栋1单元1502."""
+
+
+USED_BY: dict[str, InstrumentedAttribute[Any]] = {"vehicles": Vehicle.room_id}
+"""Columns that name a space. A space that one of them names is not deleted; features above add theirs."""
 
 
 class SpaceNotFound(NotFound):
@@ -180,7 +184,7 @@ async def delete_space(session: AsyncSession, caller: Caller, space: Space) -> N
         "residents": select(func.count(Residency.id))
         .join(Household, Household.id == Residency.household_id)
         .where(Household.room_id == space.id),
-        "vehicles": select(func.count()).where(Vehicle.room_id == space.id),
+        **{name: select(func.count()).where(column == space.id) for name, column in USED_BY.items()},
     }
     found = {name: count for name, statement in used.items() if (count := await session.scalar(statement))}
     if found:

@@ -31,7 +31,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 from app.people.callers import Caller
 from app.people.community_settings import BUILT_IN
 from app.people.residents import ResidentNotFound
-from app.people.spaces import SpaceNotFound
+from app.people.spaces import USED_BY, SpaceNotFound
 from app.people.tables import Community, Household, Organisation, Residency, Resident, Space
 from app.service_desk.duplicates import Recent
 from app.service_desk.errors import CategoryNotFound
@@ -43,6 +43,8 @@ from app.service_desk.tables import (
     WorkOrderCounter,
     WorkOrderEvent,
 )
+
+USED_BY["work_orders"] = WorkOrder.space_id
 
 RECENT_ROWS_MIN = 20
 """Recent orders looked at of a reporter and of a place; of the reporter as many as there may be in a day, too."""

@@ -5,9 +5,12 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from sqlalchemy import update
 
 from app.people.spaces import COUNTERS, PARENTS, grow, label_of
 from app.people.tables import Space, SpaceKind
+from app.runtime import Runtime
+from app.service_desk.tables import WorkOrder
 from tests.conftest import Client
 from tests.make import Make, Person
 
@@ -189,7 +192,9 @@ async def test_nothing_moves_to_where_it_cannot_stand_or_is_taken(client: Client
     assert kept["label"] == "3期2栋1单元1502"
 
 
-async def test_space_is_deleted_when_nothing_uses_it_any_more(client: Client, make: Make, manager: Person):
+async def test_space_is_deleted_when_nothing_uses_it_any_more(
+    client: Client, make: Make, manager: Person, runtime: Runtime
+):
     *_, unit, room = await open_path(client, manager, "3期", "2栋", "1单元", "1502")
     url = f"{manager.place.url}/spaces"
     resident = await make.resident()
@@ -203,6 +208,11 @@ async def test_space_is_deleted_when_nothing_uses_it_any_more(client: Client, ma
         assert refused.json()["facts"]["used"] == used
     await client.delete(person, as_=manager)
     await client.delete(f"{manager.place.url}/vehicles/{vehicle['id']}", as_=manager)
+    order = await make.work_order(space_id=room["id"])
+    refused = await client.delete(f"{url}/{room['id']}", as_=manager)
+    assert refused.json()["facts"]["used"] == {"work_orders": 1}, "what was repaired where is not forgotten"
+    async with runtime.transaction(manager.tenant) as session:
+        await session.execute(update(WorkOrder).where(WorkOrder.id == order.id).values(space_id=None))
     for space in (room, unit):
         assert (await client.delete(f"{url}/{space['id']}", as_=manager)).status_code == 204
         assert (await client.get(f"{url}/{space['id']}", as_=manager)).status_code == 404
