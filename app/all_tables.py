@@ -8,6 +8,7 @@ from app.people import tables as people
 from app.rest import tables as rest
 from app.service_desk import duty_tables as duties
 from app.service_desk import emergency_tables as emergencies
+from app.service_desk import incident_tables, promise_tables
 from app.service_desk import tables as service_desk
 from app.service_desk import webhook_tables as webhooks
 
@@ -17,10 +18,12 @@ __all__ = [
     "chat",
     "duties",
     "emergencies",
+    "incident_tables",
     "knowledge",
     "metadata",
     "notices",
     "people",
+    "promise_tables",
     "rest",
     "service_desk",
     "webhooks",

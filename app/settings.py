@@ -172,6 +172,9 @@ class Settings(BaseSettings):
         True,
         description="Whether triage asks the engine what rules left open; false keeps it for residents' questions.",
     )
+    match_embedding_seconds: float = Field(
+        3, description="Longest wait for the meaning of a report before it is matched by its words alone."
+    )
     passages_per_answer_max: int = Field(4, description="Passages shown to the model at most.")
     quotes_per_answer_max: int = Field(3, description="Quotes shown to the resident at once at most.")
 

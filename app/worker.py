@@ -34,6 +34,8 @@ JOB_MODULES = (
     "app.service_desk.jobs",
     "app.service_desk.duty_jobs",
     "app.service_desk.webhook_jobs",
+    "app.service_desk.incident_jobs",
+    "app.service_desk.promise_jobs",
 )
 """The modules whose import registers handlers and periodic functions."""
 

@@ -118,7 +118,7 @@ class CommunitySettings(BaseModel):
     incident_match_hours: Annotated[int, Field(ge=1, le=168)] = Field(
         6, description="Hours in which reports of one place may be one incident."
     )
-    incident_match_meaning_min: Share = Field(0.85, description="How alike two reports are to be one incident.")
+    incident_match_meaning_min: Share = Field(0.6, description="How alike two reports are to be one incident.")
     incident_reports_min: Annotated[int, Field(ge=2, le=100)] = Field(
         3, description="Like reports that are proposed as an incident."
     )

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.runtime import Runtime
-from app.service_desk import duty_hearing, tellings, webhooks
+from app.service_desk import duty_hearing, incident_listener, promise_listener, tellings, webhooks
 from app.service_desk.tables import WorkOrder, WorkOrderEvent
 
 Listener = Callable[[AsyncSession, Runtime, WorkOrder, WorkOrderEvent], Awaitable[None]]
@@ -20,6 +20,8 @@ LISTENERS: tuple[Listener, ...] = (
     duty_hearing.hear_of_emergency,
     tellings.hear,
     webhooks.hear_of_order,
+    incident_listener.listen,
+    promise_listener.listen,
 )
 """In this order. One that runs later sees what the ones before wrote."""
 

@@ -15,15 +15,19 @@ from app.rest.idempotency import OnceDep
 from app.rest.pages import Page, PageQuery, page_query
 from app.runtime import RuntimeDep
 from app.service_desk import (
+    analytics_routes,
     card_routes,
     category_routes,
     doings,
     duty_routes,
     emergency_routes,
     file_routes,
+    incident_routes,
     listing,
     me_routes,
     move_routes,
+    my_incident_routes,
+    promise_routes,
     showing,
     triage_routes,
     work_orders,
@@ -162,3 +166,7 @@ router.include_router(emergency_routes.router)
 router.include_router(card_routes.router)
 router.include_router(orders)
 router.include_router(duty_routes.router)
+router.include_router(incident_routes.router)
+router.include_router(my_incident_routes.router)
+router.include_router(promise_routes.router)
+router.include_router(analytics_routes.router)

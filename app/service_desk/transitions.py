@@ -37,8 +37,8 @@ _WAITING_TO_START = {
 MOVES: dict[Status, dict[Status, frozenset[Mover]]] = {
     S.SUBMITTED: {
         S.ACCEPTED: _GRAB, S.DISPATCHED: _DESK, S.CANCELLED: _REPORTER, S.CLOSED_UNHANDLED: _DESK,
-        # Praise and suggestions that were read need nobody to go anywhere.
-        S.CLOSED: _DISPATCHER,
+        # Praise and suggestions that were read need nobody to go anywhere, nor what an incident has answered.
+        S.CLOSED: _DESK,
     },
     S.RETURNED: {
         S.ACCEPTED: _GRAB, S.DISPATCHED: _DESK, S.CANCELLED: _REPORTER, S.CLOSED_UNHANDLED: _DISPATCHER,

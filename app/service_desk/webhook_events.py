@@ -46,6 +46,11 @@ A, B, C = (f"01980d3e-7c1a-7b2e-9f00-00000000000{number}" for number in (1, 2, 3
 AT = "2026-11-22T02:00:00Z"
 ORDER = {"id": A, "number": 1042, "kind": "repair", "urgency": "routine", "status": "dispatched", "version": 4}
 
+INCIDENT = {
+    "incident_id": A, "kind": "water", "status": "closed", "space_ids": [B], "began_at": AT, "expected_end_at": AT,
+    "ended_at": AT,
+}  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Described:
@@ -83,9 +88,9 @@ EVENTS: dict[EventKind, Described] = {
     ),
     EventKind.CONVERSATION_RESOLVED: Described("A conversation was resolved.", "会话已解决。", {"conversation_id": A}),
     EventKind.INCIDENT_OPENED: Described(
-        "An incident was opened.", "新建了突发事件。", {"incident_id": A, "space_ids": [B], "expected_end_at": AT}
+        "An incident was opened.", "新建了突发事件。", {**INCIDENT, "status": "open", "ended_at": None}
     ),
-    EventKind.INCIDENT_CLOSED: Described("An incident is over.", "突发事件已结束。", {"incident_id": A}),
+    EventKind.INCIDENT_CLOSED: Described("An incident is over.", "突发事件已结束。", INCIDENT),
     EventKind.ALARM_RAISED: Described("A device raised an alarm.", "设备发出告警。", {"alarm_id": A, "device_id": B}),
     EventKind.ALARM_CLEARED: Described("An alarm is over.", "告警已解除。", {"alarm_id": A, "device_id": B}),
     EventKind.NOTICE_PUBLISHED: Described("A notice was published.", "公告已发布。", {"notice_id": A}),
@@ -98,7 +103,8 @@ EVENTS: dict[EventKind, Described] = {
         "A bill was paid.", "账单已支付。", {"bill_id": A, "amount_cents": 26_800, "currency": "CNY"}
     ),
     EventKind.PROMISE_BROKEN: Described(
-        "A promised time passed.", "承诺时间已过。", {"promise_id": A, "work_order_id": B, "due_at": AT}
+        "A promised time passed.", "承诺时间已过。",
+        {"promise_id": A, "due_at": AT, "by_kind": "staff", "work_order_id": B, "conversation_id": None},
     ),
     EventKind.DEPLOYMENT_PROMOTED: Described("A new model answers.", "新模型已上线。", {"deployment_id": A}),
     EventKind.DEPLOYMENT_ROLLED_BACK: Described("An older model answers again.", "模型已回退。", {"deployment_id": A}),

@@ -1,6 +1,7 @@
 """Every route, asked by everybody for everybody else's objects: not there, and nothing changed."""
 
 import asyncio
+import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ NOBODY_ELSES = ("message",)
 MEANT_FOR_STAFF = ("document", "answer")
 OF_THE_DESK = ("work_order", "work_order_file")
 """A resident's own, and the daily work of all staff."""
+RESIDENTS_ONLY = re.compile("/me/(workorders|incidents)")
 AT_ONCE = 16
 """Requests under way at a time: more than the app's connections to Postgres, so that none of these stands idle."""
 
@@ -90,7 +92,7 @@ async def test_the_requests_are_valid_and_find_what_is_ones_own(client: Client, 
         if not operation.secured or not operation.names:
             continue
         personal = {OBJECTS[name] for name in operation.names} & set(PERSONAL + OF_THE_DESK)
-        residents = "cid" not in operation.names and (personal or "/me/workorders" in operation.path)
+        residents = "cid" not in operation.names and (personal or RESIDENTS_ONLY.search(operation.path))
         who = home.resident if residents else home.manager
         answer = await client.request(**operation.request(home.ids()), as_=who)
         assert answer.status_code < 300 or answer.status_code == 409, (str(operation), answer.status_code, answer.text)

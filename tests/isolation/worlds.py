@@ -83,6 +83,10 @@ async def build_world(client: Client, make: Make, place: Place) -> World:
     }
     on_the_way = await client.get(f"{place.url}/message-deliveries", as_=manager)
     objects["delivery"] = on_the_way.json()["items"][0]["id"]
+    incident = (await post("incidents", {"title": "停水"}))["id"]
+    await post(f"/api/v1/me/incidents/{incident}/follow", {}, resident)
+    due = {"text": "上门", "due_at": "2027-01-01T00:00:00Z", "order_id": objects["work_order"]}
+    objects |= {"incident": incident, "promise": (await post("promises", due))["id"]}
     return World(place, manager, resident, objects)
 
 
