@@ -37,7 +37,7 @@ from models.scripted_engine import ScriptedEngine
 from tests.make import Make
 
 WRITERS = (1, 8, 32)
-DONE_PER_SIDE = 96
+DONE_PER_SIDE = 64
 """Orders opened, or moved, by all writers together in one round."""
 COMMUNITIES, RESIDENTS_EACH = 8, 4
 RATIO_MIN, FLAT_MAX = 0.6, 2.0
