@@ -17,7 +17,7 @@ from app.chat.story import Entry, View
 from app.chat.tables import MessageKind
 from app.db import is_away
 from app.errors import Invalid
-from app.feed import Event, FeedGone, FollowerTooSlow, InvalidEventId
+from app.feed import IDLE, Event, FeedGone, FollowerTooSlow, InvalidEventId
 from app.people.callers import Caller
 from app.runtime import Runtime
 
@@ -45,11 +45,14 @@ async def server_sent_events(
     runtime: Runtime, caller: Caller, conversation_id: UUID, *, after: int
 ) -> AsyncGenerator[bytes, None]:
     """The entries after a number, then each as it comes, until `conversation_stream_seconds` are over."""
-    last = after
+    last = looked = after
     yield b": following\n\n"
     try:
         async with aclosing(_looks(runtime, conversation_id)) as looks:
-            async for _ in looks:
+            async for number in looks:
+                # Of events that are told again, and of those that were read along with others, nothing is left to read.
+                if number is not None and number <= looked:
+                    continue
                 more = True
                 while more:
                     entries = await _read(runtime, caller, conversation_id, last)
@@ -57,31 +60,33 @@ async def server_sent_events(
                         last = entry.number
                         yield event_of(entry, caller.language).frame
                     more = len(entries) == ROWS_AT_ONCE
+                looked = max(looked, last, number or 0)
                 yield b": waiting\n\n"
     except FollowerTooSlow:
         log.info("follower_too_slow", conversation_id=str(conversation_id))
 
 
-async def _looks(runtime: Runtime, conversation_id: UUID) -> AsyncGenerator[None, None]:
-    """One for each time to look: when something changed, and now and then in case nobody could say so."""
-    me = asyncio.current_task()
-    end = asyncio.get_running_loop().time() + runtime.settings.conversation_stream_seconds
+async def _looks(runtime: Runtime, conversation_id: UUID) -> AsyncGenerator[int | None, None]:
+    """One for each time to look: with the number of what was added, and without one now and then, in case nobody could
+    say so.
+    """
+    me, clock = asyncio.current_task(), asyncio.get_running_loop().time
+    end = clock() + runtime.settings.conversation_stream_seconds
     idle_seconds = min(runtime.settings.feed_idle_seconds, runtime.settings.conversation_stream_seconds)
-    while True:
-        # So that there is something to follow. Those who follow already look once more, which does no harm.
-        await runtime.feed.publish(conversation_id, "followed", {})
+    yield None
+    while clock() < end:
+        # So that there is something to follow.
+        await runtime.feed.publish(conversation_id, story.CHANGED, {"number": 0})
         try:
             events = runtime.feed.follow(conversation_id, idle_seconds=idle_seconds, on_cut=me.cancel if me else None)
             async with aclosing(events):
-                async for _ in events:
-                    yield
-                    if asyncio.get_running_loop().time() >= end:
+                async for event in events:
+                    yield None if event.name == IDLE else event.data["number"]
+                    if clock() >= end:
                         return
         except (FeedGone, InvalidEventId):
-            yield
+            yield None
             await asyncio.sleep(idle_seconds)
-        if asyncio.get_running_loop().time() >= end:
-            return
 
 
 async def _read(runtime: Runtime, caller: Caller, conversation_id: UUID, last: int) -> list[Entry]:
