@@ -30,6 +30,7 @@ from sqlalchemy.types import TypeEngine
 
 from app.chat import handoff, story, wishes
 from app.chat.tables import FINAL, Conversation, ConversationStatus, Turn, TurnStatus
+from app.chat.wishes import Wish
 from app.clock import CLOCK
 from app.errors import Invalid, NotFound
 from app.knowledge.language import language_of
@@ -239,7 +240,8 @@ async def start_turn(
     Raises QuestionEmpty, QuestionTooLong, ConversationNotFound, QueueFull (a burst joins even then).
     """
     question = check_text(text, chars_max=runtime.settings.turn_text_chars_max)
-    if history is None and (wish := wishes.find(question)):
+    wish = wishes.find(question) if history is None else None
+    if wish is not None and (wish is Wish.PERSON or conversation_id is not None):
         own = await _own_locked(session, runtime, caller, conversation_id, title=question[:TITLE_CHARS])
         if granted := await handoff.grant(session, runtime, caller, own, wish=wish, question=question):
             return granted

@@ -303,6 +303,7 @@ async def resolve(session: AsyncSession, runtime: Runtime, caller: Caller, conve
         return
     await _enter(session, runtime, conversation, RESOLVED, Actor.STAFF)
     await _tell(session, runtime, conversation, texts=both(Text.CASE_CLOSED), caller=caller, event="resolved")
+    await telling.resolved(session, runtime, conversation)
 
 
 async def snooze(

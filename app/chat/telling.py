@@ -1,4 +1,4 @@
-"""Who hears of a hand-off besides the chat itself: staff who may take it, and their lead.
+"""Who hears of a hand-off besides the chat itself: staff who may take it, their lead, webhooks.
 
 All in the transaction of the move: what was told stands, or neither does.
 """
@@ -15,7 +15,7 @@ from app.people.callers import CallerKind
 from app.people.scopes import ROLE_SCOPES
 from app.people.tables import StaffRole
 from app.runtime import Runtime
-from app.service_desk import recipients
+from app.service_desk import recipients, webhooks
 
 WRITERS = frozenset(role for role in StaffRole if "conversations:write" in ROLE_SCOPES[role])
 """Who may be given a conversation."""
@@ -35,7 +35,9 @@ ANSWER: Words = {"zh": "您的人工请求", "en": "Your request for a person"}
 
 
 async def person_called(session: AsyncSession, runtime: Runtime, conversation: Conversation, *, is_open: bool) -> None:
-    """Those who may take it and are at work, as far as the community says who is."""
+    """Those who may take it and are at work, as far as the community says who is; and webhooks."""
+    data = {"conversation_id": str(conversation.id), "reason": conversation.reason}
+    await webhooks.tell(session, runtime, conversation.community_id, "conversation.handoff_requested", data)
     writers = await recipients.with_roles(session, conversation.community_id, WRITERS)
     if is_open and await shifts.are_kept(session, conversation.community_id):
         working = await shifts.on_shift(session, conversation.community_id, runtime.clock())
@@ -52,12 +54,19 @@ async def still_waiting(session: AsyncSession, runtime: Runtime, conversation: C
 
 
 async def taken_over(session: AsyncSession, runtime: Runtime, conversation: Conversation, *, by: UUID) -> None:
-    """Who was given it by a colleague."""
+    """Webhooks, and who was given it by a colleague."""
     staff_id = conversation.assignee_id
     assert staff_id is not None
+    data = {"conversation_id": str(conversation.id), "staff_id": str(staff_id)}
+    await webhooks.tell(session, runtime, conversation.community_id, "conversation.taken_over", data)
     if staff_id != by:
         key = f"given:{conversation.last_number}"
         await _tell_staff(session, runtime, conversation, [staff_id], GIVEN, GIVEN_BODY, key=key)
+
+
+async def resolved(session: AsyncSession, runtime: Runtime, conversation: Conversation) -> None:
+    data = {"conversation_id": str(conversation.id)}
+    await webhooks.tell(session, runtime, conversation.community_id, "conversation.resolved", data)
 
 
 async def _tell_staff(

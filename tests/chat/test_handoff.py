@@ -489,6 +489,28 @@ async def test_who_was_given_a_conversation_is_told(client, make, resident, wang
     assert (await told(client, li))[0].startswith("有一个会话交给了您")
 
 
+async def test_webhooks_hear_of_it_and_nothing_personal(client, make, resident, wang):
+    manager = await make.staff()
+    kinds = [f"conversation.{kind}" for kind in ("handoff_requested", "taken_over", "resolved")]
+    made = await client.post(
+        f"{manager.place.url}/webhooks",
+        as_=manager,
+        json={"name": "ERP", "url": "https://93.184.216.34/hook", "events": kinds},
+    )
+    assert made.status_code == 201, made.text
+    turn = await ask(client, resident, "转人工，我是张三")
+    await act(client, wang, turn, "take-over")
+    await act(client, wang, turn, "resolve")
+    log = await client.get(f"{manager.place.url}/webhooks/{made.json()['id']}/deliveries", as_=manager)
+    assert {row["kind"] for row in log.json()["items"]} == set(kinds), log.text
+    assert "张三" not in log.text
+
+
+async def test_cancel_as_the_first_word_opens_one_conversation(client, resident):
+    await ask(client, resident, "cancel")
+    assert len((await client.get(ME, as_=resident)).json()["items"]) == 1
+
+
 async def test_who_waits_may_go_on_with_the_bot(client, resident, engine, run_jobs):
     turn = await ask(client, resident, "转人工")
     talk = {"conversation_id": turn["conversation_id"]}
