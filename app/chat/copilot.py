@@ -1,4 +1,4 @@
-"""What the model writes for staff: a reply with its sources, a kinder wording, a summary, a translation.
+"""What the model writes for staff: a reply with its sources, a kinder wording, a summary, a translation, a next step.
 
 Always a draft. Numbers are checked as in answers: one that stands in no source takes the model's words back. Without
 the model there is a plainer text, and it says so.
@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 
-from app.chat import copilot_prompt, drafts, story
+from app.chat import copilot_actions, copilot_prompt, drafts, story
 from app.chat.answering import write_answer
 from app.chat.claims import Claim, Draft
 from app.chat.drafts import Work, Written
@@ -18,10 +18,12 @@ from app.chat.publishing import TurnFeed
 from app.chat.story import TURN, Entry
 from app.chat.tables import DraftKind, MessageKind, Mode, Route, Turn
 from app.db import is_away
+from app.people.callers import system_caller
 from app.queue import Lease
 from app.runtime import Runtime
 from app.safety import grounding
 from app.safety.numbers import find_facts
+from app.service_desk import triaging
 from models.engine import EngineFailed, Message, Request, State
 
 log = structlog.get_logger(__name__)
@@ -90,11 +92,25 @@ async def _summary(runtime: Runtime, work: Work) -> Written:
     return Written(said, Mode.MODEL)
 
 
+async def _suggest(runtime: Runtime, work: Work) -> Written:
+    """What the resident's words are about, and what to do next. The classifiers say it; the engine only fills slots."""
+    words = "\n".join(question_of(work.entries))
+    if not words:
+        return Written("", Mode.FIXED, facts={"reason": "nothing_asked"})
+    async with runtime.transaction(work.tenant) as session:
+        report = await triaging.look_around(session, system_caller(work.tenant), text=words)
+    thought = await triaging.think(runtime, report)
+    action = copilot_actions.choose(thought)
+    text = copilot_actions.TEXTS[action][work.draft.language]
+    return Written(text, Mode.FIXED, facts={**thought.facts(), "action": action})
+
+
 WRITERS: Mapping[DraftKind, Callable[[Runtime, Work], Awaitable[Written]]] = {
     DraftKind.REPLY: _reply,
     DraftKind.REWRITE: _rewrite,
     DraftKind.TRANSLATE: _translate,
     DraftKind.SUMMARY: _summary,
+    DraftKind.SUGGEST: _suggest,
 }
 """Who writes what may be asked for; BOT_ANSWER was written already."""
 

@@ -34,7 +34,7 @@ async def get_drafts(conversation_id: UUID, caller: Reader, session: SessionDep,
 async def post_draft(
     conversation_id: UUID, body: DraftIn, caller: Writer, session: SessionDep, runtime: RuntimeDep, once: OnceDep
 ) -> Response:
-    """Have something drafted: a reply with its sources, a kinder wording, a summary, a translation.
+    """Have something drafted: a reply with its sources, a kinder wording, a summary, a translation, a next step.
 
     202 with the draft; read it until it is done. It is sent by nobody but you.
     """

@@ -105,7 +105,7 @@ async def lock(session: AsyncSession, caller: Caller, conversation_id: UUID) -> 
 
 def _is_unread() -> Any:
     """Turns meant for people that staff have not read."""
-    for_people = or_(Turn.status == TurnStatus.PASSED_ON, Turn.route == Route.HANDOFF)
+    for_people = or_(Turn.status == TurnStatus.PASSED_ON, Turn.route.in_((Route.HANDOFF, Route.EMERGENCY)))
     return and_(Turn.conversation_id == Conversation.id, Turn.number > Conversation.read_number, for_people)
 
 

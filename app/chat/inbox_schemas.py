@@ -157,7 +157,7 @@ class CannedReplyOut(BaseModel):
 
 
 class DraftIn(Body):
-    kind: Literal["reply", "rewrite", "summary", "translate"] = "reply"
+    kind: Literal["reply", "rewrite", "summary", "translate", "suggest"] = "reply"
     text: AnyText = Field("", description="What to rewrite or translate; the others read the conversation.")
     language: Literal["zh", "en"] | None = Field(None, description="To write in; null takes the resident's.")
 

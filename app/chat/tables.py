@@ -85,6 +85,7 @@ class DraftKind(StrEnum):
     REWRITE = "rewrite"
     SUMMARY = "summary"
     TRANSLATE = "translate"
+    SUGGEST = "suggest"
     BOT_ANSWER = "bot_answer"
 
 

@@ -3,9 +3,11 @@
 import pytest
 
 from app.chat.copilot import WRITERS
+from app.chat.copilot_actions import ACTION_OF_INTENT, TEXTS, Action
 from app.chat.jobs import sweep_drafts
 from app.chat.tables import DraftKind
 from app.people.tables import StaffRole
+from app.service_desk.triage_tables import CATEGORY_OF_INTENT
 from models.engine import State
 from models.scripted_engine import Scripted
 from tests.chat.test_handoff import act, reply, story_of, url_of
@@ -125,6 +127,31 @@ async def test_without_the_engine_there_are_quotes_an_extract_and_the_reason(eng
     assert (rewritten["mode"], "明天来修" in rewritten["text"]) == ("fixed", True)
     translated = await draft("translate", text="明天来修")
     assert translated["facts"]["untranslated"] is True
+
+
+def test_every_intent_has_a_next_step_in_both_languages():
+    assert set(ACTION_OF_INTENT) == set(CATEGORY_OF_INTENT)
+    assert set(TEXTS) == set(Action)
+    assert all(set(words) == {"zh", "en"} for words in TEXTS.values())
+
+
+@pytest.mark.parametrize(
+    ("words", "action", "category"),
+    [("厨房水管漏水，一直滴水", "open_order", "plumbing"), ("我家着火了，楼道全是烟", "emergency", None)],
+)
+async def test_a_category_and_a_next_step_are_suggested(
+    client, resident, wang, engine, talk, draft, words, action, category
+):
+    engine.stand(State.OFF, "stopped")
+    await reply(client, wang, talk, "每小时5元。")
+    await ask(client, resident, words, conversation_id=talk["conversation_id"])
+    before = await story_of(client, resident, talk)
+    suggested = await draft("suggest")
+    assert (suggested["status"], suggested["facts"]["action"]) == ("done", action)
+    assert suggested["text"] == TEXTS[Action(action)]["zh"]
+    if category:
+        assert suggested["facts"]["category_code"] == category
+    assert await story_of(client, resident, talk) == before, "nothing was sent, no order opened"
 
 
 async def test_a_draft_without_a_text_is_refused_and_one_of_others_is_not_there(
