@@ -70,3 +70,12 @@ ORGANISATION_NAME = "栖禾物业服务有限公司"
 # Phase name, its buildings, floors, units a building. Two rooms on each floor of a unit.
 WANGLAN_PHASES = (("一期", range(1, 6), 18, 2), ("二期", range(6, 11), 24, 2), ("三期", range(11, 15), 22, 2))
 GUIYIN_PHASES = (("一期", range(1, 3), 10, 1),)
+
+PHONES: dict[str, dict[str, str]] = {
+    "wanglan": {
+        "service_phone": "0700-8800-1000", "emergency_phone": "0700-8800-1010", "gas_company_phone": "0700-9600-777",
+        "water_company_phone": "0700-9600-288", "power_company_phone": "0700-9600-598",
+    },
+    "guiyin": {"service_phone": "0700-8802-2000"},
+}  # fmt: skip
+"""Settings of each community, as its documents tell them (`emergency-contacts.md`); emergency cards name them."""

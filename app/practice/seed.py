@@ -162,10 +162,11 @@ async def _open_communities(runtime: Runtime, world: World) -> None:
     for community in world.communities:
         async with runtime.transaction(Tenant(world.organisation.id, community.id)) as session:
             if await session.get(Community, community.id) is None:
-                await communities.create(
+                opened = await communities.create(
                     session, organisation_id=world.organisation.id, slug=community.slug, name=community.name,
                     name_en=community.name_en, community_id=community.id,
                 )  # fmt: skip
+                opened.overrides = dict(community.phones)
 
 
 Rows = tuple[type[Base], list[dict[str, Any]]]

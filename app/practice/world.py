@@ -5,7 +5,7 @@ again.
 Passwords are no part of it: the loader draws or is given one for the sign-ins and says it once.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -43,6 +43,7 @@ class Community:
     name_en: str
     documents: Path
     approved_answers: Path | None
+    phones: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +224,7 @@ def add_community(world: World, slug: str, name: str, name_en: str, *, documents
         name_en=name_en,
         documents=HERE / documents,
         approved_answers=HERE / answers if answers else None,
+        phones=names.PHONES.get(slug, {}),
     )
     world.communities.append(community)
     return community

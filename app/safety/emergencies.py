@@ -211,5 +211,7 @@ def _all_denied(plain: str, spans: Sequence[Span]) -> bool:
 def _applies(plain: str, spans: Sequence[Span], back: TakeBack, place: Span) -> bool:
     if back.within == "text":
         return not _all_denied(plain, spans)
-    start, end = _around(plain, place, STOPS)
+    start, end = _around(plain, place, STOPS if back.within == "sentence" else STOPS + ",")
+    if back.within == "before":
+        end = place[0]
     return any(start <= one[0] and one[1] <= end and not _denied(plain, one) for one in spans)

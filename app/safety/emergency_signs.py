@@ -43,7 +43,8 @@ class Sign:
 
 @dataclass(frozen=True)
 class TakeBack:
-    """A concept that makes a sign none. `within` is the text or the sentence of the sign.
+    """A concept that makes a sign none. `within` is the text, the sentence or the clause of the sign, or what comes
+    `before` it in its clause.
 
     `but` names concepts that stand against it anywhere in the text: "the drill is over, this is real". What is not
     `final` leaves the sign unsure.
@@ -81,6 +82,7 @@ SIGNS: tuple[Sign, ...] = (
     _sign(Kind.TRAPPED, "stuck confined", without="things_stuck"),
     _sign(Kind.TRAPPED, "locked_in person", without="things_stuck"),
     _sign(Kind.TRAPPED, "young locked_up", reach=14),
+    _sign(Kind.TRAPPED, "kin confined locked_up", without="pets"),
     _sign(Kind.TRAPPED, "caught"),
     _sign(Kind.TRAPPED, "crushed"),
     _sign(Kind.GAS, "gas_smell"),
@@ -153,6 +155,8 @@ SIGNS: tuple[Sign, ...] = (
     _sign(Kind.MEDICAL, "burns kin", reach=12),
     _sign(Kind.MEDICAL, "crash hurt", reach=16),
     _sign(Kind.MEDICAL, "crash_sure"),
+    _sign(Kind.MEDICAL, "injured patient", reach=12),
+    _sign(Kind.MEDICAL, "injured kin", reach=12),
     _sign(Kind.MEDICAL, "ambulance"),
     _sign(Kind.MEDICAL, "dying"),
     _sign(Kind.MEDICAL, "bitten bleed"),
@@ -217,8 +221,9 @@ TAKE_BACKS: tuple[TakeBack, ...] = (
     TakeBack("fire_out", frozenset({Kind.FIRE}), within="text", but=("now",)),
     TakeBack("found_again", frozenset({Kind.MISSING_PERSON}), within="text", but=("now",)),
     TakeBack("past", _ALL_BUT_MISSING, but=("now", "cry")),
-    TakeBack("talk", but=("cry", "now")),
-    TakeBack("asks", but=("cry", "now", "mine")),
+    TakeBack("if_word", within="before", but=("cry", "now")),
+    TakeBack("talk", within="clause", but=("cry", "now")),
+    TakeBack("asks", within="clause", but=("cry", "now", "mine")),
     TakeBack("tool", but=("cry", "now", "mine", "ringing", "dizzy", "explosion", "swallow")),
     TakeBack("exaggeration", _LIFE, but=("cry", "kin")),
     TakeBack("hazard", frozenset({Kind.FIRE}), also="hazard_ask", but=("cry", "now", "smoke")),

@@ -13,6 +13,7 @@ STOPS = "。!?;\n"
 INVISIBLE = re.compile(r"[\u200b-\u200f\u2060\ufeff\ufe0f'’‘`]")
 MARKS = str.maketrans({",": ",", "、": ",", ":": ":", "~": ",", "…": "。", "—": ",", "\t": " ", "\r": "\n", "|": ","})
 HAN_SPACE = re.compile(r"(?<=[\u3400-\U0003ffff]) +| +(?=[\u3400-\U0003ffff])")
+DASH = re.compile(r" -+ ")
 END_DOT = re.compile(r"\.(?=\s|$|[^\w.])")
 LONG_CRY = re.compile(r"([!?。])[!?。]+")
 
@@ -23,7 +24,7 @@ def normal(text: str, simplified: Mapping[int, int] | None = None) -> str:
     plain = INVISIBLE.sub("", plain).translate(MARKS)
     if simplified:
         plain = plain.translate(simplified)
-    plain = END_DOT.sub("。", HAN_SPACE.sub("", plain))
+    plain = END_DOT.sub("。", HAN_SPACE.sub("", DASH.sub(", ", plain)))
     return LONG_CRY.sub(r"\1", plain)
 
 

@@ -8,7 +8,7 @@ from models import intent
 
 Voice = Callable[[str], float]
 """How likely a text is an emergency of any kind."""
-SHARE_MIN = 0.5
+SHARE_MIN = 0.7
 
 
 def find(text: str, voice: Voice | None) -> Emergency | None:

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from app.evals import emergencies
 from app.evals.commands import evals as commands
 from app.evals.lines import BadLine, read_rows
+from app.safety import emergencies as safety
 
 FOLDER = Path(__file__).parent
 TUNED, HELD_OUT = FOLDER / "emergencies.jsonl", FOLDER / "emergencies_held_out.jsonl"
@@ -51,6 +52,27 @@ def test_emergencies_are_found_and_little_else(file: Path, recall_min: float, fa
     assert all_of_them.recall >= recall_min, shown
     assert all_of_them.false_alarms is not None
     assert all_of_them.false_alarms <= false_alarms_max, shown
+
+
+WITH_IT = {
+    "zh": (
+        "你好，{}", "{}，怎么办", "{}，什么时候能来人", "{}。打哪个电话？", "昨晚开始{}", "{}，谁负责", "如果没人来就糟了，{}",
+        "{}，要赔偿吗", "看新闻的时候{}", "{}，不知道是不是误报", "{}，没人受伤", "我没带钥匙，{}", "{}。不是演习",
+    ),
+    "en": (
+        "hello, {}", "{}, what should I do?", "{}, when will someone come", "{} - who do I call?", "Since yesterday {}",
+        "{}, nobody is helping", "if nobody comes soon... {}", "{}, no one is hurt",
+    ),
+}  # fmt: skip
+"""What people say along with it, full of words that elsewhere make it none."""
+
+
+@pytest.mark.parametrize("language", sorted(WITH_IT))
+def test_what_people_say_along_with_it_takes_no_alarm_back(language: str):
+    told = [row.text for row in rows_of(TUNED) if row.emergency and row.language == language][::4]
+    texts = [pattern.format(text) for pattern in WITH_IT[language] for text in told]
+    missed = [text for text in texts if safety.find(text) is None]
+    assert len(missed) <= len(texts) * 0.005, missed
 
 
 def test_the_practice_questions_alarm_nobody():
