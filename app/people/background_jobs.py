@@ -20,6 +20,8 @@ from app.runtime import Runtime
 
 JOB = "people.run_background_job"
 UNFINISHED = (JobStatus.WAITING, JobStatus.RUNNING)
+GAVE_UP = "attempts_used_up"
+"""`linli dead` says why; what was done before stays done."""
 
 KIND_SCOPES: dict[JobKind, str] = {
     JobKind.IMPORT_SPACES: "spaces:write",
@@ -177,10 +179,10 @@ def finish(job: BackgroundJob, *, now: datetime, file: bytes | None = None) -> N
     job.status, job.finished_at, job.touched_at, job.payload, job.file = JobStatus.DONE, now, now, [], file
 
 
-async def give_up(session: AsyncSession, job_id: UUID, *, error: str, now: datetime) -> None:
+async def give_up(session: AsyncSession, job_id: UUID, *, now: datetime) -> None:
     """Tell who waits that the job will not end."""
     await session.execute(
         update(BackgroundJob)
         .where(BackgroundJob.id == job_id, BackgroundJob.status.in_(UNFINISHED))
-        .values(status=JobStatus.FAILED, error=error, finished_at=now, touched_at=now, payload=[])
+        .values(status=JobStatus.FAILED, error=GAVE_UP, finished_at=now, touched_at=now, payload=[])
     )

@@ -101,7 +101,8 @@ async def _export(runtime: Runtime, tenant: Tenant, job: BackgroundJob, *, token
             background_jobs.finish(held, now=runtime.clock(), file=file)
 
 
-async def give_up(runtime: Runtime, community_id: UUID, job_id: UUID, *, error: str) -> None:
+async def give_up(runtime: Runtime, community_id: UUID, job_id: UUID) -> None:
+    """Mark a job as failed whose attempts are used up."""
     tenant = await tenant_of_community(runtime, community_id)
     async with runtime.transaction(tenant) as session:
-        await background_jobs.give_up(session, job_id, error=error, now=runtime.clock())
+        await background_jobs.give_up(session, job_id, now=runtime.clock())

@@ -5,7 +5,6 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from app.db import is_away
 from app.people import background_jobs, background_work
 from app.queue import Lease, job, periodic
 from app.runtime import Runtime
@@ -48,32 +47,33 @@ async def forget_audit_events(runtime: Runtime) -> None:
 
 SWEEP_SECONDS = 30
 SWEEP_ROWS_MAX = 200
+DEAD_MAX = 1_000
+"""Dead jobs of all kinds that are looked at, the newest first."""
 
 
 @job(background_jobs.JOB)
 async def run_background_job(runtime: Runtime, lease: Lease) -> None:
-    """Imports and exports. Who waits for one is told when its attempts are used up."""
-    community_id, job_id = lease.job.community_id, lease.job.row_id
-    try:
-        await background_work.run(runtime, community_id, job_id, token=lease.token)
-    except Exception as error:
-        # The queue retries or buries it; here only the row is told when that was the last attempt.
-        if lease.attempt >= runtime.settings.job_attempts_max and not is_away(error):
-            await background_work.give_up(runtime, community_id, job_id, error=type(error).__name__)
-        raise
+    """Imports and exports."""
+    await background_work.run(runtime, lease.job.community_id, lease.job.row_id, token=lease.token)
 
 
 @periodic(SWEEP_SECONDS)
 async def sweep_background_jobs(runtime: Runtime) -> None:
-    """Send the imports and exports that Redis forgot. A job that still waits or runs is not doubled by it."""
+    """Send the imports and exports that Redis forgot; a job that still waits or runs is not doubled by it. Of one whose
+    attempts are used up, who waits for it is told.
+    """
     before = runtime.clock() - timedelta(seconds=runtime.settings.background_job_wait_seconds)
     async with runtime.transaction(None) as session:
         found = await session.execute(
             text("SELECT * FROM open_background_jobs(:before, :rows)"), {"before": before, "rows": SWEEP_ROWS_MAX}
         )
         waiting: list[tuple[UUID, UUID]] = [(row.job_id, row.community_id) for row in found]
+    dead = {one.job.row_id for one in await runtime.queue.dead(limit=DEAD_MAX) if one.job.name == background_jobs.JOB}
     for job_id, community_id in waiting:
-        await runtime.send(background_jobs.queue_job(job_id, community_id))
+        if job_id in dead:
+            await background_work.give_up(runtime, community_id, job_id)
+        else:
+            await runtime.send(background_jobs.queue_job(job_id, community_id))
 
 
 @periodic(3600)

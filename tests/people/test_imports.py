@@ -12,7 +12,7 @@ from app.people import background_jobs, background_work, jobs, problems, sheets
 from app.people.exports import headings
 from app.people.resident_import import LANGUAGE_WORDS, LANGUAGES, ROLE_WORDS
 from app.people.space_import import STATE_WORDS
-from app.people.tables import BackgroundJob, JobKind, ResidentRole, RoomState, StaffRole
+from app.people.tables import JobKind, ResidentRole, RoomState, StaffRole
 from app.queue import HANDLERS, Lease
 from app.runtime import Runtime
 from tests.conftest import Client
@@ -386,18 +386,16 @@ async def test_jobs_are_seen_by_those_who_may_start_them_and_are_not_too_many(
 
 
 async def test_who_waits_is_told_when_a_job_fails_for_good(
-    client: Client, manager: Person, runtime: Runtime, run_jobs: Any
+    client: Client, manager: Person, runtime: Runtime, clock: Any
 ):
     sent = (await client.post(f"{manager.place.url}/spaces/export", json={}, as_=manager)).json()
     (lease,) = await runtime.queue.take(8, wait_seconds=0)
-    async with runtime.transaction(manager.tenant) as session:
-        job = await session.get_one(BackgroundJob, lease.job.row_id)
-        job.notes = {}
-    last = Lease(lease.job, lease.token, runtime.settings.job_attempts_max)
-    with pytest.raises(KeyError):
-        await HANDLERS[lease.job.name](runtime, last)
+    await runtime.queue.fail(lease, reason="the disk is on fire")
+    clock.now = clock.now.replace(minute=5)
+    await jobs.sweep_background_jobs(runtime)
     failed = (await client.get(f"{manager.place.url}/jobs/{sent['id']}", as_=manager)).json()
-    assert (failed["status"], failed["error"]) == ("failed", "KeyError")
+    assert (failed["status"], failed["error"]) == ("failed", "attempts_used_up")
+    assert await runtime.queue.take(8, wait_seconds=0) == []
 
 
 def test_tables_are_complete():
