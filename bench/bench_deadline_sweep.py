@@ -54,10 +54,6 @@ async def measure(runtime: Runtime, size: int) -> None:
     tenant = await fill(runtime, size)
     idle = [await timed(runtime) for _ in range(REPEATS)]
     async with runtime.transaction(tenant) as session:
-        for line in await session.scalars(
-            text("EXPLAIN ANALYZE SELECT id FROM work_orders WHERE check_at <= now() ORDER BY check_at LIMIT 500")
-        ):
-            print(f"    {line}")
         await session.execute(
             text("UPDATE work_orders SET check_at = now() - interval '1 minute' WHERE id IN"
                  " (SELECT id FROM work_orders ORDER BY id LIMIT :due)"),

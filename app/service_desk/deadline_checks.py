@@ -17,7 +17,7 @@ from app.db import Tenant
 from app.people.callers import system_caller
 from app.runtime import Runtime
 from app.service_desk import deadlines, recipients, work_orders
-from app.service_desk.deadlines import Step
+from app.service_desk.deadlines import House, Step
 from app.service_desk.tables import EventKind, Urgency, WorkOrder
 
 log = structlog.get_logger(__name__)
@@ -25,14 +25,16 @@ log = structlog.get_logger(__name__)
 BAD_ROW_MINUTES = 10
 """How long an order that could not be looked at is left alone, so that it cannot stand before the others."""
 
+Houses = dict[UUID, House]
+
 STEPS_MADE = Counter("linli_deadline_steps_total", "Orders warned of, overdue and escalated.", ["step"])
 BAD_ROWS = Counter("linli_deadline_bad_rows_total", "Orders whose deadline could not be looked at.")
 
 
-async def check_safely(runtime: Runtime, tenant: Tenant, order_id: UUID) -> None:
+async def check_safely(runtime: Runtime, tenant: Tenant, order_id: UUID, houses: Houses) -> None:
     """As `check`; one that fails is logged, counted, and left alone for a while. It blocks no other."""
     try:
-        await check(runtime, tenant, order_id)
+        await check(runtime, tenant, order_id, houses)
     except Exception:
         # The sweep's boundary: whatever is wrong with one order must not keep all others from being looked at.
         BAD_ROWS.inc()
@@ -42,10 +44,11 @@ async def check_safely(runtime: Runtime, tenant: Tenant, order_id: UUID) -> None
             await session.execute(update(WorkOrder).where(WorkOrder.id == order_id).values(check_at=later))
 
 
-async def check(runtime: Runtime, tenant: Tenant, order_id: UUID) -> None:
+async def check(runtime: Runtime, tenant: Tenant, order_id: UUID, houses: Houses) -> None:
     """Work out when an order is due, make the steps whose time has come, and say when to look again.
 
-    Safe to run twice and by two at once: who does not get the row leaves it to who has it.
+    Safe to run twice and by two at once: who does not get the row leaves it to who has it. `houses` keeps what was
+    read of communities, for as long as the caller sweeps.
     """
     now = runtime.clock()
     async with runtime.transaction(tenant) as session:
@@ -60,7 +63,9 @@ async def check(runtime: Runtime, tenant: Tenant, order_id: UUID) -> None:
         if order.status in deadlines.DONE:
             order.check_at = None
             return
-        planned = await deadlines.plan_of(session, order)
+        house = houses.get(order.community_id) or await deadlines.house_of(session, order.community_id)
+        houses[order.community_id] = house
+        planned = await deadlines.plan_of(session, order, house)
         order.respond_due_at, order.due_at = planned.respond_due_at, planned.due_at
         order.why = {**(order.why or {}), "deadline": planned.why}
         for at, step in deadlines.open_steps(order, planned):

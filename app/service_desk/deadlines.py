@@ -1,9 +1,10 @@
 """When an order is due, and what happens as that comes near and passes: each step once. Pure, but for its rows."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import select
@@ -202,17 +203,28 @@ def stops_of(moves: Sequence[WorkOrderEvent]) -> tuple[datetime | None, list[Sto
     return begun, stops
 
 
-async def plan_of(session: AsyncSession, order: WorkOrder) -> Plan:
-    """The plan of an order, from its category, the rules, the calendar and the moves there were."""
-    settings = await communities.read_settings(session, order.community_id)
-    community = await session.get_one(Community, order.community_id)
-    category = await session.get(WorkOrderCategory, order.category_id) if order.category_id else None
-    class_ = class_of(order.urgency, category)
-    rules = (
-        await session.scalars(
-            select(SlaRule).where(SlaRule.community_id == order.community_id, SlaRule.class_ == class_)
-        )
-    ).all()
+@dataclass(frozen=True)
+class House:
+    """What the deadlines of a community come from; a sweep reads it once for all of its orders."""
+
+    settings: CommunitySettings
+    calendar: Calendar
+    rules: Sequence[SlaRule]
+    categories: Mapping[UUID, WorkOrderCategory]
+
+
+async def house_of(session: AsyncSession, community_id: UUID) -> House:
+    settings = await communities.read_settings(session, community_id)
+    community = await session.get_one(Community, community_id)
+    rules = await session.scalars(select(SlaRule).where(SlaRule.community_id == community_id))
+    kinds = await session.scalars(select(WorkOrderCategory).where(WorkOrderCategory.community_id == community_id))
+    return House(settings, calendar_of(community.timezone, settings), rules.all(), {one.id: one for one in kinds.all()})
+
+
+async def plan_of(session: AsyncSession, order: WorkOrder, house: House) -> Plan:
+    """The plan of an order, from what its community says and the moves there were."""
+    category = house.categories.get(order.category_id) if order.category_id else None
+    terms = choose_terms(class_of(order.urgency, category), category, house.rules, house.settings)
     moves = (
         await session.scalars(
             select(WorkOrderEvent)
@@ -225,9 +237,8 @@ async def plan_of(session: AsyncSession, order: WorkOrder) -> Plan:
         )
     ).all()
     begun, stops = stops_of(moves)
-    terms = choose_terms(class_, category, rules, settings)
-    calendar = calendar_of(community.timezone, settings)
-    return plan(begun or order.created_at, terms, calendar, stops, code=settings.holiday_calendar)
+    start = begun or order.created_at
+    return plan(start, terms, house.calendar, stops, code=house.settings.holiday_calendar)
 
 
 def calendar_of(timezone: str, settings: CommunitySettings) -> Calendar:

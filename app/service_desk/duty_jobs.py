@@ -1,7 +1,6 @@
 """Deadlines, staffing and ringing in the background. A sweep asks for ids only, and looks at each order by itself."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from uuid import UUID
 
 from sqlalchemy import text
@@ -23,7 +22,7 @@ AT_ONCE = 4
 
 @job(CHECK_DEADLINES)
 async def check_deadlines(runtime: Runtime, lease: Lease) -> None:
-    await deadline_checks.check(runtime, await _tenant(runtime, lease), lease.job.row_id)
+    await deadline_checks.check(runtime, await _tenant(runtime, lease), lease.job.row_id, {})
 
 
 @job(ASSIGN)
@@ -43,9 +42,10 @@ async def _tenant(runtime: Runtime, lease: Lease) -> Tenant:
 @periodic(SWEEP_SECONDS)
 async def sweep_deadlines(runtime: Runtime) -> None:
     """Look at every order whose moment has come. What is left after so many batches comes with the next sweep."""
+    houses: deadline_checks.Houses = {}
     for _ in range(BATCHES_MAX):
         found = await _due(runtime, "due_order_checks")
-        await _each(runtime, found, deadline_checks.check_safely)
+        await _each(runtime, found, houses)
         if len(found) < ROWS_MAX:
             return
 
@@ -73,13 +73,12 @@ async def _due(runtime: Runtime, function: str) -> list[tuple[UUID, UUID]]:
         return [(row.work_order_id, row.community_id) for row in rows]
 
 
-async def _each(
-    runtime: Runtime, found: list[tuple[UUID, UUID]], look: Callable[[Runtime, Tenant, UUID], Awaitable[None]]
-) -> None:
+async def _each(runtime: Runtime, found: list[tuple[UUID, UUID]], houses: deadline_checks.Houses) -> None:
     places = asyncio.Semaphore(AT_ONCE)
 
     async def look_at(order_id: UUID, community_id: UUID) -> None:
         async with places:
-            await look(runtime, await tenant_of_community(runtime, community_id), order_id)
+            tenant = await tenant_of_community(runtime, community_id)
+            await deadline_checks.check_safely(runtime, tenant, order_id, houses)
 
     await asyncio.gather(*(look_at(*one) for one in found))
