@@ -160,6 +160,8 @@ async def request(
         event="handoff_requested",
     )  # fmt: skip
     await telling.person_called(session, runtime, conversation, is_open=desk.is_open)
+    if not desk.is_open:
+        await telling.promise_call(session, runtime, conversation, texts=texts, due_at=desk.call_back_by)
     return texts
 
 
@@ -241,6 +243,8 @@ async def chase(session: AsyncSession, runtime: Runtime, conversation: Conversat
     texts = both(text, desk)
     await _tell(session, runtime, conversation, texts=texts, event="still_waiting")
     await telling.still_waiting(session, runtime, conversation, texts=texts)
+    if last or not desk.is_open:
+        await telling.promise_call(session, runtime, conversation, texts=texts, due_at=desk.call_back_by)
 
 
 # Staff have it, and give it back

@@ -1,21 +1,24 @@
-"""Who hears of a hand-off besides the chat itself: staff who may take it, their lead, webhooks.
+"""Who hears of a hand-off besides the chat itself: staff who may take it, their lead, webhooks, the ledger of promises.
 
 All in the transaction of the move: what was told stands, or neither does.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from uuid import UUID
 
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.chat.tables import Conversation
 from app.notices import deliveries
 from app.people import shifts
-from app.people.callers import CallerKind
+from app.people.callers import SYSTEM_ID, CallerKind
 from app.people.scopes import ROLE_SCOPES
 from app.people.tables import StaffRole
 from app.runtime import Runtime
-from app.service_desk import recipients, webhooks
+from app.service_desk import promise_ledger, recipients, webhooks
+from app.service_desk.promise_tables import Promise, PromiseStatus
 
 WRITERS = frozenset(role for role in StaffRole if "conversations:write" in ROLE_SCOPES[role])
 """Who may be given a conversation."""
@@ -54,7 +57,7 @@ async def still_waiting(session: AsyncSession, runtime: Runtime, conversation: C
 
 
 async def taken_over(session: AsyncSession, runtime: Runtime, conversation: Conversation, *, by: UUID) -> None:
-    """Webhooks, and who was given it by a colleague."""
+    """Who was given it by a colleague, and webhooks. What was promised is kept: somebody came."""
     staff_id = conversation.assignee_id
     assert staff_id is not None
     data = {"conversation_id": str(conversation.id), "staff_id": str(staff_id)}
@@ -62,11 +65,43 @@ async def taken_over(session: AsyncSession, runtime: Runtime, conversation: Conv
     if staff_id != by:
         key = f"given:{conversation.last_number}"
         await _tell_staff(session, runtime, conversation, [staff_id], GIVEN, GIVEN_BODY, key=key)
+    now = runtime.clock()
+    for promised in await _promised(session, conversation):
+        kept = promised.due_at >= now
+        promised.status = PromiseStatus.KEPT if kept else PromiseStatus.BROKEN
+        promised.decided_at, promised.kept_at = now, now if kept else None
+        promised.version += 1
 
 
 async def resolved(session: AsyncSession, runtime: Runtime, conversation: Conversation) -> None:
     data = {"conversation_id": str(conversation.id)}
     await webhooks.tell(session, runtime, conversation.community_id, "conversation.resolved", data)
+
+
+async def promise_call(
+    session: AsyncSession, runtime: Runtime, conversation: Conversation, *, texts: Words, due_at: datetime
+) -> None:
+    """What a resident was told of being called back becomes a promise that is chased and counted, once."""
+    if conversation.caller_kind is CallerKind.RESIDENT and not (await _promised(session, conversation)):
+        await promise_ledger.promise(
+            session, runtime, community_id=conversation.community_id, by_kind=CallerKind.SYSTEM, by_id=SYSTEM_ID,
+            to_resident_id=conversation.caller_id, text=texts["zh"], due_at=due_at, conversation_id=conversation.id,
+        )  # fmt: skip
+
+
+async def _promised(session: AsyncSession, conversation: Conversation) -> Sequence[Promise]:
+    """What Linli promised in this conversation and nobody has kept yet, held."""
+    rows = await session.scalars(
+        select(Promise)
+        .where(
+            Promise.community_id == conversation.community_id,
+            Promise.conversation_id == conversation.id,
+            Promise.by_kind == CallerKind.SYSTEM,
+            Promise.status == PromiseStatus.OPEN,
+        )
+        .with_for_update()
+    )
+    return rows.all()
 
 
 async def _tell_staff(

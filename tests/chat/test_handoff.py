@@ -434,6 +434,12 @@ async def told(client, person: Person) -> list[str]:
     return [f"{message['title']['zh']}：{message['body']['zh']}" for message in answer.json()["items"]]
 
 
+async def promised(client, person: Person) -> list[dict[str, Any]]:
+    answer = await client.get("/api/v1/me/promises", as_=person)
+    assert answer.status_code == 200, answer.text
+    return list(answer.json()["items"])
+
+
 async def test_out_of_hours_it_says_so_and_when_and_keeps_the_promise(
     client, make, resident, wang, clock, runtime, run_jobs
 ):
@@ -445,6 +451,8 @@ async def test_out_of_hours_it_says_so_and_when_and_keeps_the_promise(
     assert "11月23日10:30前会有人联系您" in turn["answer"]
     assert "021-5555 0100" in turn["answer"]
     await ask(client, resident, "人工", conversation_id=turn["conversation_id"])
+    [promise] = await promised(client, resident)
+    assert (promise["due_at"], promise["status"]) == ("2026-11-23T02:30:00Z", "open")
     clock.now += timedelta(hours=2)
     await sweep_conversations(runtime)
     await run_jobs()
@@ -452,6 +460,7 @@ async def test_out_of_hours_it_says_so_and_when_and_keeps_the_promise(
     assert waits == [], "nobody is told in the night that nobody comes"
     clock.now = datetime(2026, 11, 23, 0, 45, tzinfo=UTC)
     await act(client, wang, turn, "take-over")
+    assert [one["status"] for one in await promised(client, resident)] == ["kept"]
 
 
 async def test_a_holiday_is_out_of_hours(client, make, resident, clock):
@@ -477,6 +486,7 @@ async def test_nobody_comes_and_the_lead_is_told_and_in_the_end_it_is_promised(
         assert len(await told(client, resident)) == at_most, "told once each time, and not for ever"
         assert len(await told(client, lead)) == 1 + at_most
     assert len(await told(client, wang)) == 1
+    assert len(await promised(client, resident)) == 1
     assert "前会有人联系您" in (await story_of(client, resident, turn))[-1]["text"]
 
 
