@@ -138,7 +138,10 @@ async def web(open_parts: Runtime) -> AsyncIterator[tuple[str, Any]]:
     """A real server: (its address, its app). `client` puts each test's runtime into the app."""
     app = create_app(open_parts)
     listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=1)
+    # On a loaded machine five seconds pass between two requests, and a connection closes as it is used again.
+    config = uvicorn.Config(
+        app, log_level="warning", access_log=False, timeout_graceful_shutdown=1, timeout_keep_alive=60
+    )
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     while not server.started:  # noqa: ASYNC110 (uvicorn offers no event)

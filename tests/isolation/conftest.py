@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from typing import Any
 
 import asyncpg
@@ -55,7 +56,9 @@ async def working(engine: ScriptedEngine, run_jobs: Callable[[], Any]) -> AsyncI
 
     async def work() -> None:
         while not done.is_set():
-            await run_jobs()
+            # As a worker's: on a loaded machine a connection to Postgres may take too long, and is asked for again.
+            with suppress(TimeoutError):
+                await run_jobs()
             await asyncio.sleep(0.02)
 
     worker = asyncio.create_task(work())

@@ -15,6 +15,7 @@ from app.people.tables import Account, Community
 from app.runtime import Runtime
 from tests.conftest import Client
 from tests.isolation.operations import OBJECTS, Operation
+from tests.isolation.worlds import build_world
 from tests.make import Make, Person, Place
 
 CANARY = "金丝雀QZX"
@@ -75,7 +76,9 @@ async def build_marked(client: Client, make: Make, runtime: Runtime, place: Plac
             update(Community).where(Community.id == place.id).values(slug=f"{CANARY}{place.slug}"[:63])
         )
     household = await send("GET", f"households/{resident.household_id}")
-    ids = {
+    # One object of every kind there is; what bears marked texts takes the place of some.
+    others = (await build_world(client, make, place)).objects
+    ids = others | {
         "community": str(place.id), "space": space["id"], "room": household["room_id"], "household": household["id"],
         "resident": str(resident.id), "staff": str(manager.id), "key": key["id"], "document": str(document),
         "answer": approved["id"], "conversation": conversation["id"], "turn": turn["id"],

@@ -124,6 +124,29 @@ class Story:
         broken = {"file": ("rules.pdf", b"%PDF-1.7 " + PHONE.encode())}
         await self.ask("POST", f"{place}/documents", token=token, files=broken, status=422)
 
+    async def hook(self, token: str, place: str) -> None:
+        """A webhook whose URL is itself a secret, as many services have them: tried, refused, and its secret replaced."""
+        self.hidden["hook path"] = secrets.token_urlsafe(16)
+        body = {
+            "name": "ERP",
+            "url": f"https://hooks.invalid/{self.hidden['hook path']}",
+            "events": ["workorder.created"],
+        }
+        made = (await self.ask("POST", f"{place}/webhooks", token=token, json=body, status=201)).json()
+        hook = f"{place}/webhooks/{made['id']}"
+        test = (await self.ask("POST", f"{hook}/test", token=token, status=202)).json()
+        for _ in range(300):
+            tried = (await self.ask("GET", f"{hook}/deliveries/{test['id']}", token=token, status=200)).json()["tries"]
+            if tried:
+                break
+            await asyncio.sleep(0.1)
+        assert [one["error"] for one in tried] == ["lookup"]
+        newer = (await self.ask("POST", f"{hook}/rotate-secret", token=token, status=200)).json()
+        inside = {**body, "url": f"http://10.0.0.1/{self.hidden['hook path']}"}
+        await self.ask("POST", f"{place}/webhooks", token=token, json=inside, status=422)
+        await self.ask("PATCH", hook, token=token, json={"url": f"ftp://x/{self.hidden['hook path']}"}, status=422)
+        self.hidden |= {"hook secret": made["secret"][6:], "second hook secret": newer["secret"][6:]}
+
     async def chat(self, token: str) -> None:
         turn = await self.ask("POST", "/api/v1/me/turns", token=token, json={"text": WORDS}, status=202)
         await self.ask("GET", turn.json()["events_url"], token=token, status=200)
@@ -191,6 +214,7 @@ async def test_no_secret_leaves_a_running_system(
                     await _until_ready(http, web, logs["web"])
                     token = await story.sign_in(manager, password)
                     await story.manage(token, f"/api/v1/communities/{manager.place.id}", resident)
+                    await story.hook(token, f"/api/v1/communities/{manager.place.id}")
                     await story.chat(token)
                     await story.visit(manager.place.slug)
                     pages = [(await http.get(path)).text for path in ("/metrics", "/openapi.json", "/readyz", "/docs")]
@@ -207,7 +231,8 @@ async def test_no_secret_leaves_a_running_system(
     assert "GET /api/v1/auth/oidc/callback" in places["traces"], "the callback was traced"
     assert "code=" not in places["traces"]
     assert '"request"' in places["web"]
-    assert len(hidden) > 14
+    assert "webhook_failed" in places["worker"]
+    assert len(hidden) > 17
 
 
 def check(places: dict[str, str], hidden: dict[str, str]) -> None:
