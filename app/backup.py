@@ -1,15 +1,18 @@
-"""`linli backup` and `linli restore`: the embedded Postgres into one file, and that file into an empty data folder.
+"""`linli backup` and `linli restore`: the embedded Postgres and the files in one archive, and back to an empty folder.
 
-Everything worth keeping is in Postgres, uploaded files too. Valkey is rebuilt from the rows; sign-ins hold on, since
-their refresh tokens are rows. A database named by LINLI_DATABASE_URL is backed up by whoever runs it (README.md).
+Rows and documents are in Postgres, photos of work orders in the folder `files`. Valkey is rebuilt from the rows; who is
+signed in stays so, since refresh tokens are rows. The key that seals the secrets of webhooks stays out: whoever finds a
+backup cannot speak for the house. A database named by LINLI_DATABASE_URL and a storage named by LINLI_FILES_URL are
+backed up by whoever runs them (README.md).
 """
 
 import os
 import shutil
 import subprocess
+import tarfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import contextmanager, suppress
+from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
 from app import embedded
@@ -18,6 +21,8 @@ from app.errors import AppError
 from app.settings import Settings
 
 DATABASE = "linli"
+ROWS, FILES = "linli.dump", "files"
+"""What an archive holds. One without files may be the dump alone, as older versions wrote it."""
 
 
 class BackupFailed(AppError):
@@ -27,8 +32,8 @@ class BackupFailed(AppError):
 
 
 def back_up(settings: Settings, file: Path) -> int:
-    """Write all rows to `file`, also while Linli runs; the bytes written. A file that exists is replaced when it is
-    whole. Raises BackupFailed, StartFailed.
+    """Write all rows and files to `file`, also while Linli runs; the bytes written. A file that exists is replaced when
+    the new one is whole. Raises BackupFailed, StartFailed.
     """
     folder = settings.data_dir.resolve()
     if settings.database_url and settings.database_url != embedded.urls(folder).database_url:
@@ -40,9 +45,9 @@ def back_up(settings: Settings, file: Path) -> int:
     if not (folder / "postgres" / "PG_VERSION").exists():
         raise BackupFailed(f"There is no database of Linli in {folder}.", f"{folder} 中没有 Linli 的数据库。")
     if is_held(folder):
-        return dump(embedded.urls(folder).database_superuser_url, file)
+        return _pack(embedded.urls(folder).database_superuser_url, folder / FILES, file)
     with held(folder), _started(folder) as url:
-        return dump(url, file)
+        return _pack(url, folder / FILES, file)
 
 
 def restore(settings: Settings, file: Path) -> None:
@@ -51,23 +56,72 @@ def restore(settings: Settings, file: Path) -> None:
     All or nothing: after a failure the folder is as empty as before.
     """
     folder = settings.data_dir.resolve()
-    cluster = folder / "postgres"
-    if cluster.exists():
-        raise BackupFailed(
-            f"{cluster} is there already. Move it away, or set LINLI_DATA_DIR to an empty folder.",
-            f"{cluster} 已存在。请将其移走,或将 LINLI_DATA_DIR 设为空目录。",
-        )
-    _run("pg_restore", ["--list", str(file)], url=None)
+    made = [folder / "postgres", folder / FILES]
+    for one in made:
+        if one.exists():
+            raise BackupFailed(
+                f"{one} is there already. Move it away, or set LINLI_DATA_DIR to an empty folder.",
+                f"{one} 已存在。请将其移走,或将 LINLI_DATA_DIR 设为空目录。",
+            )
     folder.mkdir(parents=True, exist_ok=True)
+    rows = folder / ROWS
     with held(folder):
         try:
+            _unpack(file, rows, folder)
+            _run("pg_restore", ["--list", str(rows)], url=None)
             with _started(folder) as url:
-                load(url, file)
+                load(url, rows)
         except BaseException:
-            shutil.rmtree(cluster, ignore_errors=True)
+            for one in made:
+                shutil.rmtree(one, ignore_errors=True)
             raise
+        finally:
+            rows.unlink(missing_ok=True)
         # What came back is somebody's community: the practice one is not put beside it.
         (folder / "seeded").touch()
+
+
+def _pack(url: str, files: Path, file: Path) -> int:
+    """Rows first: a file is kept before the row that names it, so none that a row names is missed."""
+    new, rows = file.with_name(f"{file.name}.unfinished"), file.with_name(f"{file.name}.rows")
+    try:
+        dump(url, rows)
+        with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as written:
+            with tarfile.open(fileobj=written, mode="w") as archive:
+                archive.add(rows, ROWS)
+                for one in sorted(path for path in files.rglob("*") if path.is_file()):
+                    # A file that is just being written goes by another name until it is whole.
+                    with suppress(FileNotFoundError):
+                        archive.add(one, str(PurePosixPath(FILES, one.relative_to(files).as_posix())))
+            written.flush()
+            os.fsync(written.fileno())
+        new.replace(file)
+    except OSError as error:
+        raise BackupFailed(f"{file} cannot be written: {error}", f"无法写入 {file}:{error}") from error
+    finally:
+        new.unlink(missing_ok=True)
+        rows.unlink(missing_ok=True)
+    return file.stat().st_size
+
+
+def _unpack(file: Path, rows: Path, folder: Path) -> None:
+    """The dump to `rows`, the files below `folder`; nothing else is taken out. Raises BackupFailed."""
+    try:
+        if not tarfile.is_tarfile(file):
+            shutil.copyfile(file, rows)
+            return
+        with tarfile.open(file) as archive:
+            for member in archive:
+                parts = PurePosixPath(member.name).parts
+                source = archive.extractfile(member) if member.isreg() else None
+                if source is None or ".." in parts or parts[0] not in (ROWS, FILES):
+                    continue
+                target = rows if parts == (ROWS,) else folder.joinpath(*parts)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with target.open("wb") as written:
+                    shutil.copyfileobj(source, written)
+    except (OSError, tarfile.TarError) as error:
+        raise BackupFailed(f"{file} cannot be read: {error}", f"无法读取 {file}:{error}") from error
 
 
 @contextmanager

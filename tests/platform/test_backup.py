@@ -1,9 +1,11 @@
 """A community, backed up and brought back on another machine: not a row differs, and nobody sees more than before."""
 
 import asyncio
+import io
 import os
 import subprocess
 import sys
+import tarfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -80,12 +82,17 @@ async def test_a_restored_linli_differs_in_no_row_and_opens_no_door(tmp_path, se
             for place in (await make.home(), neighbours):
                 await make.resident(place=place)
                 await make.document("停车", "临时停车前30分钟免费。", place=place)
+        photo = old / "files" / "work-orders" / "community" / "order" / "sha"
+        photo.parent.mkdir(parents=True)
+        photo.write_bytes(b"a photo of a tap")
         before = await everything(services)
         assert (kept := linli(old, "backup", str(file))).returncode == 0, kept.stderr
         assert await everything(services) == before
     assert (kept := linli(old, "backup", str(tmp_path / "stopped.backup"))).returncode == 0, kept.stderr
     assert [path.stat().st_mode & 0o777 for path in (file, tmp_path / "stopped.backup")] == [0o600, 0o600]
     assert (told := linli(new, "restore", str(file))).returncode == 0, told.stderr
+    assert (new / photo.relative_to(old)).read_bytes() == b"a photo of a tap"
+    assert sorted(path.name for path in tmp_path.glob("*backup*")) == ["linli.backup", "stopped.backup"]
     with embedded.services(new, durable=False) as services:
         after = await everything(services)
         assert before.keys() == after.keys()
@@ -107,6 +114,19 @@ async def test_a_backup_that_is_no_backup_leaves_the_folder_as_empty_as_before(t
     assert (told := linli(whole, "restore", str(file))).returncode == 1
     assert "pg_restore failed" in told.stderr
     assert not (whole / "postgres").exists()
+    assert not list(whole.glob("*dump*"))
+
+
+async def test_an_archive_writes_nowhere_but_into_its_folder(tmp_path):
+    file, folder = tmp_path / "strange.backup", tmp_path / "new"
+    with tarfile.open(file, "w") as archive:
+        for name in ("files/../../outside", "/outside", "outside", "files/../secret_key"):
+            member = tarfile.TarInfo(name)
+            member.size = 3
+            archive.addfile(member, io.BytesIO(b"bad"))
+    assert linli(folder, "restore", str(file)).returncode == 1
+    assert not list(tmp_path.rglob("outside"))
+    assert not (folder / "secret_key").exists()
 
 
 async def test_a_backup_of_nothing_and_of_a_database_of_ones_own_is_refused_in_words(tmp_path):
