@@ -31,9 +31,12 @@ check: $(VENV)/test.stamp ## Lint, format, types, import order, lock files
 	$(VENV)/bin/lint-imports
 	$(VENV)/bin/python -m tests.tidy.locks
 
-quality: $(VENV)/run.stamp ## Measure answers and search on the practice community
+quality: $(VENV)/test.stamp ## Measure answers, search, emergencies and intents; made-up requests to the whole API
 	$(VENV)/bin/linli eval qa $(ARGS)
 	$(VENV)/bin/linli eval search $(ARGS)
+	$(VENV)/bin/linli eval emergencies tests/quality/emergencies_held_out.jsonl
+	$(VENV)/bin/linli eval intents
+	LINLI_SCHEMA_EXAMPLES=100 $(VENV)/bin/pytest tests/isolation/test_schema.py
 
 bench: $(VENV)/run.stamp ## Side-by-side benchmarks, each printing ratios
 	@missed=; for file in bench/bench_*.py; do name=$$(basename $$file .py); echo "== $$name"; \

@@ -93,6 +93,12 @@ OUT_WORDS: Mapping[Out, tuple[str, str]] = {
 }
 
 
+SKILLS_ZH: Mapping[str, str] = {
+    "plumbing": "水暖", "electrical": "电工", "lift": "电梯", "locks": "门锁", "civil": "土建", "cleaning": "保洁",
+    "security": "安保", "front_desk": "前台", "finance": "财务", "general": "综合",
+}  # fmt: skip
+
+
 def choose(order: OrderFacts, candidates: Iterable[Candidate], *, mode: Mode = Mode.DISPATCH) -> Choice:
     """Who gets the order. The order in which candidates come does not matter."""
     everybody = sorted(candidates, key=lambda one: one.staff_id.int)
@@ -180,7 +186,7 @@ def _why_chosen(
     steps, fewest = distance(order.place, first), min(one.week_orders for one in ranked)
     more = first.week_orders - fewest
     factors = [
-        ("skill", order.skill, f"具备技能：{order.skill}", f"has the skill {order.skill}"),
+        ("skill", order.skill, f"具备技能：{_zh(order)}", f"has the skill {order.skill}"),
         ("shift", "on_call" if on_call else "on_shift", "当前无人在班，由值班人员处理" if on_call else "当前在班",
          "is on call, as nobody is at work" if on_call else "is at work now"),
         ("load", first.open_orders, f"手上有 {first.open_orders} 单", f"has {first.open_orders} open"),
@@ -224,7 +230,7 @@ def _why_offered(
         "mode": Mode.GRAB.value,
         "staff_id": None,
         "offered_to": [str(one.staff_id) for one in pool],
-        "zh": f"已通知 {len(pool)} 位具备“{order.skill}”技能的{'值班' if on_call else '在班'}员工抢单。",
+        "zh": f"已通知 {len(pool)} 位具备“{_zh(order)}”技能的{'值班' if on_call else '在班'}员工抢单。",
         "en": f"Offered to {len(pool)} {'on call' if on_call else 'at work'} with the skill {order.skill}.",
         "factors": [],
         "considered": [],
@@ -236,10 +242,10 @@ def _why_nobody(
     order: OrderFacts, everybody: Sequence[Candidate], out: Mapping[UUID, Out], mode: Mode
 ) -> dict[str, Any]:
     able = [one for one in everybody if out.get(one.staff_id) is Out.AWAY]
-    zh = f"具备“{order.skill}”技能的员工都不在班，也无人值班，等待人工派单。"
+    zh = f"具备“{_zh(order)}”技能的员工都不在班，也无人值班，等待人工派单。"
     en = f"Nobody with the skill {order.skill} is at work or on call, so a person has to decide."
     if not able:
-        zh = f"没有员工可以处理“{order.skill}”，等待人工派单。"
+        zh = f"没有员工可以处理“{_zh(order)}”，等待人工派单。"
         en = f"No member of staff can do {order.skill} there, so a person has to decide."
     return {
         "mode": mode.value, "staff_id": None, "zh": zh, "en": en, "factors": [], "considered": [], "out": _outs(out),
@@ -251,3 +257,8 @@ def _outs(out: Mapping[UUID, Out]) -> list[dict[str, str]]:
         {"staff_id": str(staff_id), "reason": reason.value, "zh": OUT_WORDS[reason][0], "en": OUT_WORDS[reason][1]}
         for staff_id, reason in sorted(out.items(), key=lambda one: one[0].int)
     ]
+
+
+def _zh(order: OrderFacts) -> str:
+    """The skill in Chinese; a community's own name for one as it is."""
+    return SKILLS_ZH.get(order.skill, order.skill)

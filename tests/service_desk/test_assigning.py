@@ -21,7 +21,7 @@ async def test_a_triaged_order_goes_to_who_suits_best_once_and_says_why(desk: De
     assert row.why is not None
     why = row.why["staffing"]
     assert why["staff_id"] == str(plumber.id)
-    assert "具备技能" in why["zh"]
+    assert "具备技能：水暖" in why["zh"]
     assert {one["staff_id"]: one["reason"] for one in why["out"]}[str(electrician.id)] == "skill"
     assert [event["to_status"] for event in await desk.events(order, "moved")] == ["dispatched"]
     assert (await desk.told(plumber), await desk.told(electrician)) == (["workorder.assigned"], [])

@@ -6,6 +6,7 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.people.tables import Skill
 from app.service_desk import staffing
 from app.service_desk.staffing import OUT_WORDS, Candidate, Mode, OrderFacts, Out, choose
 
@@ -140,3 +141,7 @@ def test_grabbing_offers_it_to_all_who_can_and_rotation_goes_round():
 
 def test_the_table_of_words_is_complete():
     assert set(OUT_WORDS) == set(Out)
+
+
+def test_every_skill_has_its_chinese_name():
+    assert set(staffing.SKILLS_ZH) == set(Skill)
