@@ -132,12 +132,19 @@ class Feed:
     def frame_seconds(self) -> float:
         return self._settings.frame_ms_max / 1000
 
-    async def publish(self, turn_id: UUID, name: str, data: dict[str, Any], *, token: int = 0) -> str:
+    def new_key(self) -> str:
+        """Names one publication, so that saying it again changes nothing while it is the last of its turn."""
+        return f"{self._publication_key}-{next(self._publication_numbers)}"
+
+    async def publish(
+        self, turn_id: UUID, name: str, data: dict[str, Any], *, token: int = 0, key: str | None = None
+    ) -> str:
         """The id of the new event; empty when Redis is away: an answer is worth finishing without an audience.
 
-        Empty and unheard also when an event with a greater fencing `token` is there already.
+        Empty and unheard also when an event with a greater fencing `token` is there already. It may have been heard all
+        the same when only the reply was late: who says it again gives the same `key`.
         """
-        text, key = to_json(data), f"{self._publication_key}-{next(self._publication_numbers)}"
+        text, key = to_json(data), key or self.new_key()
         args = (_key(turn_id), name, text, key, round(self._settings.feed_hours * 3600), token)
         loop = asyncio.get_running_loop()
         give_up = loop.time() + self._settings.feed_publish_seconds
@@ -274,6 +281,8 @@ class TokenFrames:
         self._sent_chars = 0
         self._sent_at = 0.0
         self._begun = False
+        self._unheard: tuple[str, str] | None = None
+        """Text and key of a frame that got no reply in time. It is said again as it was: it may have been heard."""
         self._timer: asyncio.TimerHandle | None = None
         self._under_way: asyncio.Task[None] | None = None
 
@@ -288,7 +297,8 @@ class TokenFrames:
             await asyncio.shield(self._under_way)
         if self._timer is not None:
             self._timer.cancel()
-        await self._send()
+        while await self._send() and (self._came or self._ready):
+            pass
 
     async def add(self, text: str) -> None:
         """Queue a piece of the answer. Waits for Redis only with the first piece, so a slow Redis slows no answer."""
@@ -325,19 +335,22 @@ class TokenFrames:
     async def _send_pending(self) -> None:
         sent = await self._send()
         self._under_way = None
-        if self._came or self._ready:
+        if self._came or self._ready or self._unheard:
             self._wait(0.0 if sent else AWAY_SECONDS)
 
     async def _send(self) -> bool:
-        """False when Redis is away: the text goes out with a later frame, so no gap can come of it."""
-        self.check()
-        text, self._ready = self._ready, ""
-        if not text:
-            return True
+        """False when Redis is away: the frame is said again before the next, so neither gap nor repeat comes of it."""
+        if self._unheard is None:
+            self.check()
+            text, self._ready = self._ready, ""
+            if not text:
+                return True
+            self._unheard = text, self._feed.new_key()
+        text, key = self._unheard
         data = {"text": text, "at": self._sent_chars}
-        if not await self._feed.publish(self._turn_id, "token", data, token=self._token):
-            self._ready = text + self._ready
+        if not await self._feed.publish(self._turn_id, "token", data, token=self._token, key=key):
             return False
+        self._unheard = None
         self._sent_chars += len(text)
         self._sent_at = asyncio.get_running_loop().time()
         return True

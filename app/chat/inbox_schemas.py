@@ -1,10 +1,10 @@
 """What the inbox looks like on the wire."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from app.chat.schemas import QuoteOut
 from app.chat.story import TURN, Entry
@@ -21,6 +21,7 @@ from app.chat.tables import (
 )
 from app.people.callers import CallerKind
 from app.people.personal import OfResident
+from app.rest.moments import Moment
 
 LABELS_MAX = 20
 MESSAGE_CHARS_MAX = 4_000
@@ -31,20 +32,11 @@ def cleaned(text: str) -> str:
     return "".join(c for c in text if c.isprintable() or c in "\n\t").strip()
 
 
-def within_range(at: datetime) -> datetime:
-    """In UTC; a time that is none there, near the end of the calendar, becomes the nearest."""
-    try:
-        return at.astimezone(UTC)
-    except OverflowError:
-        return datetime(9999 if at.year > 5000 else 1, 1, 1, tzinfo=UTC)
-
-
 Label = Annotated[str, StringConstraints(min_length=1, max_length=40), AfterValidator(cleaned)]
 MessageText = Annotated[str, StringConstraints(min_length=1, max_length=MESSAGE_CHARS_MAX), AfterValidator(cleaned)]
 AnyText = Annotated[str, StringConstraints(max_length=MESSAGE_CHARS_MAX), AfterValidator(cleaned)]
 Code = Annotated[str, StringConstraints(min_length=1, max_length=40), AfterValidator(cleaned)]
 Note = Annotated[str, StringConstraints(max_length=500), AfterValidator(cleaned)]
-Moment = Annotated[AwareDatetime, AfterValidator(within_range)]
 
 
 class Body(BaseModel):

@@ -4,10 +4,11 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from app.knowledge.language import Language
 from app.knowledge.tables import Audience, DocumentStatus
+from app.rest.moments import Moment
 
 QuestionText = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
 AnswerText = Annotated[str, StringConstraints(strip_whitespace=True, max_length=4_000)]
@@ -56,7 +57,7 @@ class SearchIn(BaseModel):
 
     question: str = Field(min_length=1, max_length=4_000, examples=["外来车停两个小时多少钱"])
     limit: int = Field(5, ge=1, le=50)
-    as_of: AwareDatetime | None = Field(None, description="Ask as at another time; needs knowledge:write.")
+    as_of: Moment | None = Field(None, description="Ask as at another time; needs knowledge:write.")
 
 
 class ScoresOut(FromRow):

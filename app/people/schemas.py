@@ -7,7 +7,6 @@ from zoneinfo import available_timezones
 
 from pydantic import (
     AfterValidator,
-    AwareDatetime,
     BaseModel,
     ConfigDict,
     Field,
@@ -18,6 +17,7 @@ from pydantic import (
 from app.people.callers import CallerKind
 from app.people.personal import OfHousehold, OfResident, OfStaff
 from app.people.tables import PlateKind, ResidentRole, RoomState, Skill, SpaceKind, StaffRole
+from app.rest.moments import Moment
 
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100)]
 Login = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
@@ -354,7 +354,7 @@ class ApiKeyIn(Body):
     scopes: list[Annotated[str, StringConstraints(max_length=100)]] = Field(
         min_length=1, max_length=50, examples=[["chat:write", "knowledge:read"]]
     )
-    expires_at: AwareDatetime | None = None
+    expires_at: Moment | None = None
 
 
 class ApiKeyOut(FromRow):

@@ -4,11 +4,12 @@ from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, Field, StringConstraints
+from pydantic import BaseModel, Field, StringConstraints
 
 from app.people.callers import CallerKind
 from app.people.personal import OfResident
 from app.people.schemas import Body, FromRow
+from app.rest.moments import Moment
 from app.service_desk.incident_kinds import IncidentKind
 from app.service_desk.incident_tables import FollowSource, IncidentStatus
 from app.service_desk.tables import Status
@@ -35,8 +36,8 @@ class IncidentIn(Body):
     resident_text_en: Text = Field("", description="For residents, in English.")
     space_ids: SpaceIds = Field(default_factory=list)
     category_id: UUID | None = None
-    began_at: AwareDatetime | None = Field(None, description="Now, when left out.")
-    expected_end_at: AwareDatetime | None = None
+    began_at: Moment | None = Field(None, description="Now, when left out.")
+    expected_end_at: Moment | None = None
 
 
 class IncidentChange(Body):
@@ -47,20 +48,20 @@ class IncidentChange(Body):
     resident_text: Text | None = None
     resident_text_en: Text | None = None
     space_ids: SpaceIds | None = None
-    began_at: AwareDatetime | None = None
-    expected_end_at: AwareDatetime | None = Field(None, description="null: not known any more.")
+    began_at: Moment | None = None
+    expected_end_at: Moment | None = Field(None, description="null: not known any more.")
 
 
 class NewsIn(Body):
     text: Said = Field(description="In Chinese.", examples=["水泵已更换，正在试水。"])
     text_en: Text = ""
-    expected_end_at: AwareDatetime | None = Field(None, description="Left out: as before.")
+    expected_end_at: Moment | None = Field(None, description="Left out: as before.")
 
 
 class CloseIn(Body):
     note: Text = Field("", description="What residents are told, in Chinese.", examples=["感谢您的耐心等待。"])
     note_en: Text = ""
-    ended_at: AwareDatetime | None = Field(None, description="Now, when left out.")
+    ended_at: Moment | None = Field(None, description="Now, when left out.")
 
 
 class DismissIn(Body):

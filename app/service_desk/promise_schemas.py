@@ -4,11 +4,12 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import AwareDatetime, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
 from app.people.callers import CallerKind
 from app.people.personal import OfResident
 from app.people.schemas import Body, FromRow
+from app.rest.moments import Moment
 from app.service_desk.promise_tables import PromiseSource, PromiseStatus
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
@@ -16,7 +17,7 @@ Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max
 
 class PromiseIn(Body):
     text: Text = Field(examples=["明天上午10点前上门"])
-    due_at: AwareDatetime
+    due_at: Moment
     resident_id: UUID | None = Field(None, description="Left out: the reporter of the order.")
     order_id: UUID | None = None
 
@@ -25,7 +26,7 @@ class ConfirmIn(Body):
     """As found, unless put right here."""
 
     text: Text | None = None
-    due_at: AwareDatetime | None = None
+    due_at: Moment | None = None
 
 
 class WithdrawIn(Body):

@@ -4,11 +4,12 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, Field, StringConstraints
+from pydantic import BaseModel, Field, StringConstraints
 
 from app.people.callers import CallerKind
 from app.people.personal import OfHousehold, OfResident
 from app.people.schemas import Body, FromRow, Phone
+from app.rest.moments import Moment
 from app.service_desk.tables import (
     CategoryClass,
     Channel,
@@ -38,8 +39,8 @@ class Visit(Body):
     """When and how somebody may come."""
 
     entry_ok: bool | None = Field(None, description="Whether staff may go in with nobody at home.")
-    time_window_start: AwareDatetime | None = None
-    time_window_end: AwareDatetime | None = None
+    time_window_start: Moment | None = None
+    time_window_end: Moment | None = None
 
 
 class MyOrderIn(Visit):

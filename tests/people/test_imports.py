@@ -395,7 +395,9 @@ async def test_who_waits_is_told_when_a_job_fails_for_good(
     await jobs.sweep_background_jobs(runtime)
     failed = (await client.get(f"{manager.place.url}/jobs/{sent['id']}", as_=manager)).json()
     assert (failed["status"], failed["error"]) == ("failed", "attempts_used_up")
-    assert await runtime.queue.take(8, wait_seconds=0) == []
+    # The sweeper sends what other communities left waiting, too.
+    taken = await runtime.queue.take(100, wait_seconds=0)
+    assert [lease for lease in taken if lease.job.community_id == manager.place.id] == []
 
 
 def test_tables_are_complete():

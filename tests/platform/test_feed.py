@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import itertools
+import json
 import time
 from collections.abc import AsyncIterator, Callable
 from uuid import UUID, uuid4
@@ -14,7 +15,8 @@ from redis.asyncio import Redis
 
 from app.feed import IDLE, Event, Feed, FeedGone, FollowerTooSlow, InvalidEventId, TokenFrames
 from app.settings import Settings
-from tests.platform.valkey_servers import open_redis, running_valkey
+from tests.faults.proxy import proxied
+from tests.platform.valkey_servers import Valkey, open_redis, running_valkey
 
 
 @pytest.fixture
@@ -335,6 +337,26 @@ class TestTokenFrames:
             await asyncio.sleep(0.25)
             stored = await feed._page(turn_id, f"linli:feed:{{{turn_id}}}", "-")
             assert len(stored) == 2
+
+    async def test_a_frame_whose_reply_came_too_late_is_not_said_twice(self, valkey: Valkey, settings_with):
+        turn_id = uuid4()
+        with proxied(("127.0.0.1", valkey.port)) as [link]:
+            async with open_redis(f"redis://127.0.0.1:{link.port}/0") as redis:
+                feed = Feed(redis, settings_with(feed_publish_seconds=0.3))
+                async with TokenFrames(feed, turn_id) as frames:
+                    await frames.add("a")
+                    link.down.latency_seconds = 1.0
+                    await frames.add("bc")
+                    await asyncio.sleep(0.8)
+                    link.heal()
+                    await frames.add("def")
+                stored = await feed._page(turn_id, f"linli:feed:{{{turn_id}}}", "-")
+                await feed.close()
+        assert [(said["at"], said["text"]) for said in (json.loads(entry[1][b"data"]) for entry in stored)] == [
+            (0, "a"),
+            (1, "bc"),
+            (3, "def"),
+        ]
 
     async def test_a_stopped_answer_keeps_what_was_said(self, feed: Feed):
         turn_id = uuid4()
