@@ -29,6 +29,9 @@ from tests.isolation.operations import OBJECTS
 from tests.isolation.worlds import World
 from tests.make import Make
 
+# The app runs in the same process and draws its pauses from the same random numbers, which Hypothesis takes for ours.
+pytestmark = pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
+
 EXAMPLES = int(os.environ.get("LINLI_SCHEMA_EXAMPLES", "3"))
 CHECKS = [
     not_a_server_error, checks.status_code_conformance, checks.content_type_conformance,
