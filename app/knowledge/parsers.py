@@ -2,13 +2,13 @@
 
 import io
 import re
-import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
 from app.knowledge.splitting import Block
+from app.safety.packed import cell_text, cells_in
 
 HEADING_MARKS = re.compile(
     r"^(第[一二三四五六七八九十百\d]+[章节条]|[一二三四五六七八九十]+、|（[一二三四五六七八九十]+）)\s*\S{0,30}$"
@@ -294,7 +294,8 @@ def parse_xlsx(data: bytes) -> Parsed:
 
     outline = Outline()
     try:
-        _check_cells(data)
+        if cells_in(data) > CELLS_MAX:
+            raise CannotParse("document_too_long")
         book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True)
         cells = 0
         for sheet in book.worksheets:
@@ -304,7 +305,7 @@ def parse_xlsx(data: bytes) -> Parsed:
                 cells += len(row)
                 if cells > CELLS_MAX:
                     raise CannotParse("document_too_long")
-                rows.append(["" if value is None else _cell(value) for value in row])
+                rows.append([cell_text(value) for value in row])
             outline.table(rows)
     except CannotParse:
         raise
@@ -312,27 +313,6 @@ def parse_xlsx(data: bytes) -> Parsed:
         # As for docx.
         raise CannotParse("document_broken") from error
     return Parsed(outline.blocks)
-
-
-def _check_cells(data: bytes) -> None:
-    """Raises CannotParse for too many cells: counting marks takes a moment, reading a million cells half a minute."""
-    cells = 0
-    with zipfile.ZipFile(io.BytesIO(data)) as packed:
-        for name in packed.namelist():
-            if name.startswith("xl/worksheets/"):
-                with packed.open(name) as sheet:
-                    while chunk := sheet.read(1_000_000):
-                        cells += chunk.count(b"<c ") + chunk.count(b"<c>")
-    if cells > CELLS_MAX:
-        raise CannotParse("document_too_long")
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    if isinstance(value, datetime) and value.time() == datetime.min.time():
-        return value.date().isoformat()
-    return str(value)
 
 
 PARSERS = {

@@ -17,7 +17,7 @@ from app.clock import CLOCK
 from app.knowledge.language import language_of
 from app.people import communities, staff
 from app.people.callers import Caller, CallerKind
-from app.people.tables import Organisation, Staff
+from app.people.tables import Staff
 from app.queue import Job, Lane, send_after_commit
 from app.runtime import Runtime
 from app.service_desk import duplicates, effects, happenings, opening, transitions
@@ -299,9 +299,7 @@ async def _check_reopen_window(session: AsyncSession, caller: Caller, order: Wor
 
 async def setting(session: AsyncSession, caller: Caller, name: str) -> Any:
     """One setting of the community."""
-    community = await communities.get(session, caller)
-    defaults = await session.scalar(select(Organisation.defaults).where(Organisation.id == community.organisation_id))
-    return opening.setting(name, community.overrides, defaults or {})
+    return getattr(await communities.read_settings(session, caller.community_id), name)
 
 
 # Events
