@@ -21,8 +21,9 @@ help: ## Show these lines
 up: $(VENV)/run.stamp ## Start everything on this machine, until Ctrl-C
 	@exec $(VENV)/bin/linli up
 
+# In the order of folders: by number of tests, as xdist would sort, the longest would come last and run alone.
 test: $(VENV)/test.stamp ## Run the tests (real Postgres and Valkey, nothing to set up)
-	$(VENV)/bin/pytest -n 2 --dist loadfile $(ARGS)
+	$(VENV)/bin/pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(VENV)/test.stamp ## Lint, format, types, import order, lock files
 	$(VENV)/bin/ruff check .

@@ -66,13 +66,13 @@ def create_app(runtime: Runtime | None = None) -> FastAPI:
     if config.trusted_proxies:
         # Limits count by address: behind a proxy all residents would share its one.
         app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=config.trusted_proxies)
+    # Routes are tried in order, once for each router they are in, and nearly all requests are questions.
+    app.include_router(openai_api.router)
+    app.include_router(health.router)
     api = APIRouter(prefix="/api/v1")
-    # Routes are tried in order, and nearly all requests are questions.
     for router in (chat, people_in_chat, people, knowledge, service_desk, webhooks, notices, inbox, copilot):
         api.include_router(router)
     app.include_router(api)
-    app.include_router(openai_api.router)
-    app.include_router(health.router)
     problems.document(app)
     instrument(app, config)
     return app

@@ -17,6 +17,7 @@ from typing import Any
 import httpx
 import pytest
 import uvicorn
+import uvloop
 from pydantic import SecretStr
 
 from app import db, embedded, logs, migrate
@@ -34,6 +35,11 @@ from tests.make import Make, Person
 
 for name in JOB_MODULES:
     importlib.import_module(name)
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """The loop that web and worker run on."""
+    return {"uvloop": uvloop.new_event_loop}
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
