@@ -14,6 +14,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from app import tasks
 from app.errors import AppError
 from app.settings import Settings
 
@@ -239,11 +240,7 @@ class Hub:
             self._change(follower.key)
 
     async def close(self) -> None:
-        for task in (self._changing, self._reader):
-            if task is not None:
-                task.cancel()
-                with suppress(asyncio.CancelledError):
-                    await task
+        await tasks.cancel(task for task in (self._changing, self._reader) if task is not None)
         self._reader = None
         await self._client.connection_pool.disconnect()
 

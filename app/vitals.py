@@ -23,6 +23,7 @@ from redis.exceptions import RedisError
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
+from app import tasks
 from app.db import DISK, is_full
 from app.metering import MeteredEngine
 from app.queue import QueueStats
@@ -228,16 +229,14 @@ class Pulse:
 async def living(runtime: Runtime, role: str) -> AsyncIterator[Pulse]:
     """This process gives signs of life while the block runs."""
     pulse = Pulse(runtime, role)
-    tasks = [
+    beating = [
         asyncio.create_task(pulse.listen_to_the_loop(), name="loop-lag"),
         asyncio.create_task(pulse.beat(), name="vitals"),
     ]
     try:
         yield pulse
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await tasks.cancel(beating)
         with suppress(*AWAY):
             async with asyncio.timeout(1):
                 await runtime.redis.delete(f"{KEY}:{pulse.id}")

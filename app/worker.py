@@ -5,7 +5,7 @@ import importlib
 import signal
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ from redis.exceptions import RedisError
 from structlog.contextvars import bound_contextvars
 
 from app import settings as settings_module
+from app import tasks
 from app.db import is_away
 from app.queue import HANDLERS, PERIODIC, WITHOUT_REDIS, Lease, PeriodicTask
 from models.engine import EngineBusy, State
@@ -261,11 +262,11 @@ class _Worker:
 
     async def drain(self) -> None:
         """Give running jobs `shutdown_seconds`, then hand them back."""
-        tasks = [running.task for running in self.running.values() if running.task is not None]
-        if not tasks:
+        left = [running.task for running in self.running.values() if running.task is not None]
+        if not left:
             return
-        log.info("worker_drains", jobs=len(tasks))
-        await asyncio.wait(tasks, timeout=self.runtime.settings.shutdown_seconds)
+        log.info("worker_drains", jobs=len(left))
+        await asyncio.wait(left, timeout=self.runtime.settings.shutdown_seconds)
         for running in list(self.running.values()):
             running.stop("handed_back")
         if left := [running.task for running in self.running.values() if running.task is not None]:
@@ -292,19 +293,8 @@ async def run(runtime: "Runtime", *, stop: asyncio.Event) -> None:
         stop.set()
         for running in worker.running.values():
             running.stop("handed_back")
-        await _cancel(helpers)
+        await tasks.cancel(helpers)
         log.info("worker_stopped")
-
-
-async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
-    """Ends the tasks, even if a library swallows the first cancellation."""
-    for _ in range(10):
-        if not (left := [task for task in tasks if not task.done()]):
-            return
-        for task in left:
-            task.cancel()
-        await asyncio.wait(left, timeout=0.5)
-    log.error("tasks_do_not_end", tasks=[task.get_name() for task in tasks if not task.done()])
 
 
 async def _interrupt(runtime: "Runtime", stop: asyncio.Event) -> None:
@@ -341,11 +331,12 @@ async def _run_periodically(runtime: "Runtime", name: str, seconds: float, task:
     while True:
         try:
             if await runtime.redis.set(key, me, nx=True, px=lease_ms):
-                holding = asyncio.create_task(hold())
+                holding = asyncio.create_task(hold(), name=f"{name} holds its lock")
                 try:
                     await task(runtime)
                 finally:
-                    holding.cancel()
+                    # One that went on would keep the lock from everybody for as long as this process lives.
+                    await tasks.cancel([holding])
                     # The lock outlives the run: its expiry is the pause until the next.
                     await renew_lock(keys=[key], args=[me, round(seconds * 1000)])
         except REDIS_AWAY as error:

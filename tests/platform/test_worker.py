@@ -2,18 +2,21 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import os
 import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any
+from typing import Any, ClassVar
 from uuid import uuid4
+from weakref import WeakSet
 
 import prometheus_client
 import pytest
 from redis.asyncio import Redis
+from redis.exceptions import TimeoutError as RedisTimeout
 
 from app import queue as queue_module
 from app import worker
@@ -346,6 +349,44 @@ async def test_a_periodic_function_runs_in_one_worker_at_a_time(redis: Redis, re
             await stack.enter_async_context(working(redis_url))
         await until(lambda: runs >= 3, seconds=30)
     assert most == 1
+
+
+class Swallowing(Redis):
+    """A client in which a task's first cancellation meets a timeout, as it can in any: the timeout is what shows."""
+
+    swallowed: ClassVar[WeakSet[Any]] = WeakSet()
+
+    async def evalsha(self, *args: Any, **kwargs: Any) -> Any:
+        answer = await super().evalsha(*args, **kwargs)
+        try:
+            await asyncio.sleep(0.3)
+        except asyncio.CancelledError:
+            if (task := asyncio.current_task()) in self.swallowed:
+                raise
+            self.swallowed.add(task)
+            raise RedisTimeout from None
+        return answer
+
+
+async def test_a_swallowed_cancellation_keeps_no_lock_and_no_process_alive(redis_url: str):
+    """A worker told to stop lived on for half an hour, and kept the lock of its last sweep from all others."""
+    runs = 0
+
+    @periodic(1.0)
+    async def brief(runtime: Runtime) -> None:
+        nonlocal runs
+        runs += 1
+        # Long enough that the lock is just being renewed.
+        await asyncio.sleep(0.45)
+
+    async with open_worker_runtime(redis_url) as runtime:
+        stop, mine = asyncio.Event(), Swallowing.from_url(redis_url)
+        working_one = asyncio.create_task(worker.run(dataclasses.replace(runtime, redis=mine), stop=stop))
+        await until(lambda: runs >= 3, seconds=15)
+        stop.set()
+        await asyncio.wait_for(working_one, 15)
+        await mine.aclose()
+    assert not [task for task in asyncio.all_tasks() if "holds its lock" in task.get_name()]
 
 
 async def start_process(url: str) -> asyncio.subprocess.Process:
