@@ -192,7 +192,7 @@ def _judge(plain: str, found: dict[str, list[Span]], sign: Sign, place: Span) ->
     for back in TAKE_BACKS:
         if back.concept not in found or sign.kind not in back.kinds:
             continue
-        if any(name in found and not _all_denied(plain, found[name]) for name in back.but):
+        if any(_speaks_against(plain, found[name], found[back.concept]) for name in back.but if name in found):
             continue
         if back.also and back.also not in found:
             continue
@@ -202,6 +202,12 @@ def _judge(plain: str, found: dict[str, list[Span]], sign: Sign, place: Span) ->
             return None
         verdict = False
     return verdict
+
+
+def _speaks_against(plain: str, spans: Sequence[Span], taken_back: Sequence[Span]) -> bool:
+    """Whether a concept stands somewhere by itself: the 现在 of 现在没事了 says nothing against it."""
+    alone = [one for one in spans if not any(back[0] <= one[0] and one[1] <= back[1] for back in taken_back)]
+    return bool(alone) and not _all_denied(plain, alone)
 
 
 def _all_denied(plain: str, spans: Sequence[Span]) -> bool:
