@@ -38,18 +38,18 @@ CLASSIFIER_SHAPES: Mapping[str, tuple[int | str, ...]] = {
 """k classes, d wide vectors, f n-gram features."""
 
 INTENTS = Version(
-    "intents", "intents.npz", "0373650b0dd9d542d37644106ce0e00a8d56d91cab394dd915921f41a2ad978d", CLASSIFIER_SHAPES
+    "intents", "intents.npz", "eb1fa4f2f8326e8442780f0ac594f3210ae74b0483dabec91299a0f1dc3633f9", CLASSIFIER_SHAPES
 )
 CATEGORIES = Version(
     "categories",
     "categories.npz",
-    "c6de6efa4fa320654e38f2fc7199a0b10c52499271fa51d1b6c8ed081c6c5834",
+    "76227abcf188ab2d4a928e0cb211cddc7a64c3dc34a2118187f4a47bdbdf9fc8",
     CLASSIFIER_SHAPES,
 )
 EMERGENCIES = Version(
     "emergencies",
     "emergencies.npz",
-    "0000000000000000000000000000000000000000000000000000000000000000",
+    "41d0dea74ad5a0d7c5cc4150e0a5d23ce12fffd89b9d143d14fe7f3520ba9340",
     CLASSIFIER_SHAPES,
 )
 LIVE = (INTENTS, CATEGORIES, EMERGENCIES)

