@@ -1,8 +1,8 @@
 """Train the classifiers of intents, categories and emergencies: `python -m models.training.train_intent`.
 
-Reads `data/*_train.jsonl` and the emergencies that the rules were tuned on, never a file that is held out. Writes `../weights/*.npz` and prints the sha256 that
-belong into `../versions.py`, with the figures of cross-validation. Twice on one machine gives the same bytes; another
-machine's arithmetic may differ in the last bit.
+Reads `data/*_train.jsonl` and the emergencies that the rules were tuned on, never a file that is held out. Writes
+`../weights/*.npz` and prints the sha256 that belong into `../versions.py`, with the figures of cross-validation. Twice
+on one machine gives the same bytes; another machine's arithmetic may differ in the last bit.
 """
 
 import argparse
