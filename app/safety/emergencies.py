@@ -214,7 +214,8 @@ def _judge(plain: str, found: dict[str, list[Span]], sign: Sign, place: Span) ->
 
 def _speaks_against(plain: str, spans: Sequence[Span], taken_back: Sequence[Span]) -> bool:
     """Whether a concept stands somewhere by itself: the 现在 of 现在没事了 says nothing against it."""
-    alone = [one for one in spans if not any(back[0] <= one[0] and one[1] <= back[1] for back in taken_back)]
+    within = {at for start, end in taken_back for at in range(start, end)}
+    alone = [one for one in spans if one[0] not in within]
     return bool(alone) and not _all_denied(plain, alone)
 
 
