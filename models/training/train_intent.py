@@ -68,8 +68,10 @@ def emergency_examples() -> list[Example]:
         for row in read_rows(DATA / "intents_train.jsonl")
         if row["intent"] not in (*EMERGENCIES, *NEARLY_EMERGENCIES)
     ]
-    seen: set[str] = set()
-    return [one for one in (*tuned, *others) if not (one.text in seen or seen.add(one.text))]
+    first: dict[str, Example] = {}
+    for one in (*tuned, *others):
+        first.setdefault(one.text, one)
+    return list(first.values())
 
 
 def embed(texts: Sequence[str]) -> Vectors:
