@@ -38,18 +38,18 @@ CLASSIFIER_SHAPES: Mapping[str, tuple[int | str, ...]] = {
 """k classes, d wide vectors, f n-gram features."""
 
 INTENTS = Version(
-    "intents", "intents.npz", "eb1fa4f2f8326e8442780f0ac594f3210ae74b0483dabec91299a0f1dc3633f9", CLASSIFIER_SHAPES
+    "intents", "intents.npz", "9aab164e0c28eca07c64b55840cb204ec5fc15dcb8a1d858ef6d1234c09b7c1a", CLASSIFIER_SHAPES
 )
 CATEGORIES = Version(
     "categories",
     "categories.npz",
-    "76227abcf188ab2d4a928e0cb211cddc7a64c3dc34a2118187f4a47bdbdf9fc8",
+    "8b7167050cadf5282b188d42e45804b8647d7e80f57ff338d5c6626f1ca2301a",
     CLASSIFIER_SHAPES,
 )
 EMERGENCIES = Version(
     "emergencies",
     "emergencies.npz",
-    "41d0dea74ad5a0d7c5cc4150e0a5d23ce12fffd89b9d143d14fe7f3520ba9340",
+    "ee6b71ba9f5abd2e7090c47b6290feb7ba6fc1fa6886bec9ff510e7e98ffe0d7",
     CLASSIFIER_SHAPES,
 )
 LIVE = (INTENTS, CATEGORIES, EMERGENCIES)
