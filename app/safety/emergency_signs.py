@@ -329,7 +329,9 @@ TAKE_BACKS: tuple[TakeBack, ...] = (
     TakeBack("risk", within="before", but=("now",)),
     TakeBack("real_question", but=("cry",)),
     TakeBack("first_aid_kit", frozenset({Kind.MEDICAL}), within="text", but=("blood", "cannot_rise")),
-    TakeBack("minor_harm", frozenset({Kind.MEDICAL}), within="text", but=("blood", "cannot_rise", "no_response", "breath")),
+    TakeBack(
+        "minor_harm", frozenset({Kind.MEDICAL}), within="text", but=("blood", "cannot_rise", "no_response", "breath")
+    ),
     TakeBack("talk", within="clause", but=("cry", "now")),
     TakeBack("asks", within="clause", but=("cry", "now", "mine")),
     TakeBack("tool", but=("cry", "now", "mine", "ringing", "dizzy", "explosion", "swallow")),

@@ -17,10 +17,13 @@ from app.evals import emergencies
 from app.evals.commands import evals as commands
 from app.evals.lines import BadLine, read_rows
 from app.safety import emergencies as safety
+from app.safety import second_voice
 
 FOLDER = Path(__file__).parent
 TUNED, HELD_OUT = FOLDER / "emergencies.jsonl", FOLDER / "emergencies_held_out.jsonl"
 HELD_OUT_2 = FOLDER / "emergencies_held_out_2.jsonl"
+UNTRAINED = FOLDER / "emergencies_untrained.jsonl"
+"""Looked at when the rules were last tuned, after the classifier was trained."""
 
 
 def rows_of(file: Path) -> list[emergencies.Told]:
@@ -28,10 +31,10 @@ def rows_of(file: Path) -> list[emergencies.Told]:
 
 
 def test_there_are_enough_sentences_each_once_and_none_in_both_files():
-    files = [rows_of(file) for file in (TUNED, HELD_OUT, HELD_OUT_2)]
+    files = [rows_of(file) for file in (TUNED, UNTRAINED, HELD_OUT, HELD_OUT_2)]
     texts = [row.text for rows in files for row in rows]
     assert len(texts) == len(set(texts))
-    held_out = [row for rows in files[1:] for row in rows]
+    held_out = [row for rows in files[2:] for row in rows]
     assert sum(row.emergency for row in held_out) >= 300
     assert sum(not row.emergency for row in held_out) >= 300
     for rows in files:
@@ -39,18 +42,31 @@ def test_there_are_enough_sentences_each_once_and_none_in_both_files():
         assert {row.language for row in rows} == {"zh", "en"}
 
 
-@pytest.mark.parametrize(("file", "recall_min", "false_alarms_max"), [(TUNED, 0.99, 0.01), (HELD_OUT, 0.95, 0.03)])
-def test_emergencies_are_found_and_little_else(file: Path, recall_min: float, false_alarms_max: float, record_property):
-    heard = emergencies.evaluate(rows_of(file), None)
-    all_of_them = emergencies.figures(heard, "rules")
+FLOORS = [
+    (TUNED, emergencies.RULES, 0.96, 0.02),
+    (UNTRAINED, emergencies.RULES, 0.87, 0.02),
+    (HELD_OUT, emergencies.RULES, 0.98, 0.02),
+    (HELD_OUT, emergencies.WORDING, 0.99, 0.02),
+    (HELD_OUT_2, emergencies.RULES, 0.88, 0.065),
+    (HELD_OUT_2, emergencies.WORDING, 0.97, 0.07),
+]
+"""Recall at least, false alarms at most: a sentence below what was measured."""
+
+
+@pytest.mark.parametrize(("file", "voice", "recall_min", "false_alarms_max"), FLOORS)
+def test_emergencies_are_found_and_little_else(
+    file: Path, voice: str, recall_min: float, false_alarms_max: float, record_property
+):
+    heard = emergencies.evaluate(rows_of(file), second_voice.by_wording if voice == emergencies.WORDING else None)
+    all_of_them = emergencies.figures(heard, voice)
     times = emergencies.microseconds(heard)
     record_property(
         "report",
-        f"{file.name}: recall {all_of_them.recall:.3f}, false alarms {all_of_them.false_alarms:.3f}, "
+        f"{file.name}, {voice}: recall {all_of_them.recall:.3f}, false alarms {all_of_them.false_alarms:.3f}, "
         f"{times['median']:.0f} microseconds a text",
     )
-    wrong = [one.told.text for one in heard if (one.kinds["rules"] is not None) != one.told.emergency]
-    shown = wrong if file is TUNED else len(wrong)
+    wrong = [one.told.text for one in heard if (one.kinds[voice] is not None) != one.told.emergency]
+    shown = wrong if file in (TUNED, UNTRAINED) else len(wrong)
     assert all_of_them.recall is not None
     assert all_of_them.recall >= recall_min, shown
     assert all_of_them.false_alarms is not None
