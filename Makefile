@@ -36,6 +36,7 @@ quality: $(VENV)/test.stamp ## Measure answers, search, emergencies and intents;
 	$(VENV)/bin/linli eval qa $(ARGS)
 	$(VENV)/bin/linli eval search $(ARGS)
 	$(VENV)/bin/linli eval emergencies tests/quality/emergencies_held_out.jsonl
+	$(VENV)/bin/linli eval emergencies tests/quality/emergencies_held_out_2.jsonl
 	$(VENV)/bin/linli eval intents
 	LINLI_SCHEMA_EXAMPLES=100 $(VENV)/bin/pytest tests/isolation/test_schema.py
 

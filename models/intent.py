@@ -19,6 +19,8 @@ from models.embedder import Vectors
 Scores = NDArray[np.float32]
 EMERGENCIES = ("emg_trapped", "emg_gas_fire", "emg_water", "emg_person", "emg_security")
 """The intents whose confusion with anything else costs most."""
+NO_EMERGENCY = "none"
+"""The class of the emergency classifier that is no emergency; all its others are one."""
 BOTH, MEANING, WORDING = 0, 1, 2
 """Places in `temperatures`."""
 
@@ -40,7 +42,11 @@ class IntentClassifier:
         self._words, self._words_bias = _float(arrays["words"]), _float(arrays["words_bias"])
         self._words_share = float(arrays["words_share"])
         self._temperatures = [float(value) for value in arrays["temperatures"]]
-        self.emergencies: list[int] = [self.labels.index(name) for name in EMERGENCIES if name in self.labels]
+        self.emergencies: list[int] = [
+            at
+            for at, name in enumerate(self.labels)
+            if (name != NO_EMERGENCY if NO_EMERGENCY in self.labels else name in EMERGENCIES)
+        ]
 
     def understands(self, embedder: str) -> bool:
         """Whether vectors of this embedder may be scored."""
@@ -103,3 +109,9 @@ def load_intents() -> IntentClassifier:
 def load_categories() -> IntentClassifier:
     """The released classifier of work-order categories, read once. Raises WeightsDamaged."""
     return IntentClassifier(versions.load(versions.CATEGORIES))
+
+
+@cache
+def load_emergencies() -> IntentClassifier:
+    """The released classifier of emergencies by kind, and of none. Read once. Raises WeightsDamaged."""
+    return IntentClassifier(versions.load(versions.EMERGENCIES))

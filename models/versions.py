@@ -38,15 +38,21 @@ CLASSIFIER_SHAPES: Mapping[str, tuple[int | str, ...]] = {
 """k classes, d wide vectors, f n-gram features."""
 
 INTENTS = Version(
-    "intents", "intents.npz", "0373650b0dd9d542d37644106ce0e00a8d56d91cab394dd915921f41a2ad978d", CLASSIFIER_SHAPES
+    "intents", "intents.npz", "9aab164e0c28eca07c64b55840cb204ec5fc15dcb8a1d858ef6d1234c09b7c1a", CLASSIFIER_SHAPES
 )
 CATEGORIES = Version(
     "categories",
     "categories.npz",
-    "c6de6efa4fa320654e38f2fc7199a0b10c52499271fa51d1b6c8ed081c6c5834",
+    "8b7167050cadf5282b188d42e45804b8647d7e80f57ff338d5c6626f1ca2301a",
     CLASSIFIER_SHAPES,
 )
-LIVE = (INTENTS, CATEGORIES)
+EMERGENCIES = Version(
+    "emergencies",
+    "emergencies.npz",
+    "ee6b71ba9f5abd2e7090c47b6290feb7ba6fc1fa6886bec9ff510e7e98ffe0d7",
+    CLASSIFIER_SHAPES,
+)
+LIVE = (INTENTS, CATEGORIES, EMERGENCIES)
 
 
 def load(version: Version) -> dict[str, NDArray[Any]]:

@@ -34,8 +34,13 @@ FOLLOW_UP_CHARS_MAX = 60
 
 
 def find_emergency(text: str) -> Emergency | None:
-    """The emergency that a question tells of. Pure, under a millisecond."""
-    return second_voice.find(text, second_voice.intent_voice)
+    """The emergency that a question tells of by rules and wording. Pure, at most a millisecond or two."""
+    return second_voice.find(text, second_voice.by_wording)
+
+
+async def hear_emergency(runtime: Runtime, text: str) -> Emergency | None:
+    """What `find_emergency` did not find, by the meaning: to be asked after the limits, for it takes the embedder."""
+    return await second_voice.listen(text, runtime.embedder)
 
 
 async def ask(

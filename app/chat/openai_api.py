@@ -92,6 +92,8 @@ async def post_chat_completion(
         await limits.check("turn", caller.key, per_minute_max=runtime.settings.turns_per_minute_max)
     if last.role != "user":
         raise NoQuestion
+    if emergency is None:
+        emergency = await asking.hear_emergency(runtime, last.text)
     history = [{"role": m.role, "content": m.text} for m in earlier if m.role in ("user", "assistant") and m.text]
     async with runtime.transaction(caller.tenant) as session:
         turn = await asking.ask(session, runtime, caller, text=last.text, emergency=emergency, history=history)

@@ -10,10 +10,12 @@ from app.knowledge.language import language_of
 from app.safety import emergencies, second_voice
 from app.safety.emergencies import EmergencyKind
 from app.safety.second_voice import Voice
+from models.embedder import Vectors
 
 NONE = "none"
 KINDS = frozenset(EmergencyKind) | {NONE}
-VOICES = ("rules", "rules + classifier")
+RULES, WORDING, WHOLE = "rules", "rules + wording", "rules + classifier"
+"""Who is heard: the classifier by the wording alone, as when the embedder is away, or whole."""
 
 
 @dataclass(frozen=True)
@@ -81,18 +83,24 @@ def parse_told(told: dict[str, Any], number: int) -> Told:
     return Told(text, emergency, kind, str(told.get("language") or language_of(text)))
 
 
-def evaluate(rows: Sequence[Told], voice: Voice | None) -> list[Heard]:
-    """Every row's result. Without a classifier, only the rules are heard."""
+def evaluate(rows: Sequence[Told], voice: Voice | None, vectors: Vectors | None = None) -> list[Heard]:
+    """Every row's result. Without a classifier, only the rules are heard.
+
+    Shapes: vectors (n, width), the texts' query vectors; without them the classifier hears the wording alone.
+    """
     emergencies.rules()
     heard = []
-    for told in rows:
+    for at, told in enumerate(rows):
         started = time.perf_counter()
         alone = emergencies.find(told.text)
         seconds = time.perf_counter() - started
-        kinds: dict[str, str | None] = {"rules": alone.kind if alone else None}
+        kinds: dict[str, str | None] = {RULES: alone.kind if alone else None}
         if voice is not None:
-            both = second_voice.find(told.text, voice)
-            kinds["rules + classifier"] = both.kind if both else None
+            worded = second_voice.find(told.text, voice)
+            kinds[WORDING] = worded.kind if worded else None
+        if vectors is not None:
+            whole = second_voice.find_whole(told.text, vectors[at])
+            kinds[WHOLE] = whole.kind if whole else None
         heard.append(Heard(told, kinds, seconds))
     return heard
 

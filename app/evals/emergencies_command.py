@@ -1,5 +1,6 @@
 """The command `linli eval emergencies`."""
 
+import asyncio
 from pathlib import Path
 from typing import Annotated
 
@@ -15,18 +16,25 @@ def emergencies_command(
     file: Annotated[
         Path, typer.Argument(exists=True, dir_okay=False, help="{text, emergency, kind} a line.")
     ] = HELD_OUT,
+    wording: Annotated[bool, typer.Option("--wording", help="Without the embedder, as when it is away.")] = False,
     json_out: JsonOut = None,
     limit: Limit = 0,
     seed: Seed = None,
 ) -> None:
-    """Find the emergencies in FILE: recall, false alarms, the rules alone and with the classifier. Starts nothing."""
+    """Find the emergencies in FILE: recall, false alarms, the rules alone and with the classifier. Needs no engine."""
     from rich.table import Table
 
-    from app.evals import emergencies, lines, table
+    from app import settings
+    from app.evals import emergencies, intents, lines, table
+    from app.runtime import open_embedder
     from app.safety import second_voice
 
     rows = chosen(lines.read_rows(file, emergencies.parse_told), limit=limit, seed=seed)
-    heard = emergencies.evaluate(rows, second_voice.intent_voice)
+    embedder = None if wording else open_embedder(settings.load())
+    vectors = None
+    if embedder is not None and second_voice.understands(embedder):
+        vectors = asyncio.run(intents.embed(embedder, [row.text for row in rows]))
+    heard = emergencies.evaluate(rows, second_voice.by_wording, vectors)
     shown = Table(title=f"{file.name}: {len(rows)} sentences", title_justify="left", header_style="bold")
     for name in ("", "voice", "positives", "found", "recall", "right kind", "others", "false alarms", "share"):
         shown.add_column(name, justify="left" if name in ("", "voice") else "right")

@@ -18,6 +18,8 @@ from models.intent import EMERGENCIES, IntentClassifier, Scores
 
 OUT_OF_SCOPE = frozenset({"out_of_scope", "oos"})
 BATCH_TEXTS = 32
+UNSURE_BELOW = (0.3, 0.5)
+"""Shares below which a text may be taken for out of scope, whatever it was heard as."""
 EMERGENCY_SHARES = (0.1, 0.3, 0.5)
 """Where the summed share of emergencies may be cut when it speaks beside the rules."""
 SLOTS_HEARD = frozenset({"phase", "building", "unit", "room", "floor", "category"})
@@ -113,6 +115,9 @@ def figures(heard: Sequence[Heard]) -> dict[str, float]:
         named = [one for one in heard if one.heard in OUT_OF_SCOPE]
         found["out_of_scope_precision"] = _share(one.right for one in named)
         found["in_scope_accuracy"] = _share(one.right for one in inside)
+        for cut in UNSURE_BELOW:
+            found[f"out_of_scope_recall_or_below_{cut}"] = _share(one.right or one.share < cut for one in outside)
+            found[f"in_scope_accuracy_from_{cut}"] = _share(one.right and one.share >= cut for one in inside)
     return found
 
 

@@ -40,10 +40,14 @@ class Emergency:
 
 @dataclass(frozen=True)
 class Reading:
-    """`sure` is an emergency. `unsure` is what the words could mean, for a second voice to decide."""
+    """`sure` is an emergency. `unsure` is what the words could mean, for a second voice to decide.
+
+    `doubted` when something in the text speaks against it: a take-back, or a figure of speech.
+    """
 
     sure: Emergency | None = None
     unsure: Emergency | None = None
+    doubted: bool = False
 
 
 NEGATED = re.compile(
@@ -54,6 +58,8 @@ NEGATED = re.compile(
     r"|had|has|been|getting|get|got|caused by))* ?)$"
 )
 NEGATED_CHARS = 24
+STRUCK_OUT = "□"
+"""Stands for each character of an idiom."""
 SPANS_MAX = 6
 """Places of one concept that are looked at: a text that says a thing more often says it again, not otherwise."""
 
@@ -74,7 +80,7 @@ def rules() -> Rules:
     told: dict[str, Any] = yaml.safe_load((Path(__file__).parent / "emergency_words.yaml").read_text(encoding="utf-8"))
     simplified = str.maketrans(told["traditional"]["from"], told["traditional"]["to"])
     typos = {typo.replace("_", " "): meant for meant, all_typos in told["typos"].items() for typo in all_typos.split()}
-    idioms = {idiom: "□" * len(idiom) for idiom in (one.replace("_", " ") for one in told["blanks"].split())}
+    idioms = {idiom: STRUCK_OUT * len(idiom) for idiom in (one.replace("_", " ") for one in told["blanks"].split())}
     concepts = {name: words.split() for name, words in told["concepts"].items()}
     known = {token for words in concepts.values() for word in words for token in word.replace("~", "_").split("_")}
     spelled = Spelling(told["spelled"].split(), known | set(told["real_words"].split()))
@@ -89,8 +95,9 @@ def find(text: str) -> Emergency | None:
 def read(text: str) -> Reading:
     """What the text tells of, surely or perhaps."""
     plain, found = _concepts(text)
+    doubted = STRUCK_OUT in plain
     if not found:
-        return Reading()
+        return Reading(doubted=doubted)
     sure: list[Emergency] = []
     unsure: list[Emergency] = []
     present = found.keys()
@@ -101,9 +108,10 @@ def read(text: str) -> Reading:
         if place is None:
             continue
         verdict = _judge(plain, found, sign, place)
+        doubted = doubted or (verdict is not True and not sign.weak)
         if verdict is not None:
             (sure if verdict else unsure).append(Emergency(sign.kind, plain[place[0] : place[1]]))
-    return Reading(_gravest(sure), None if sure else _gravest(unsure))
+    return Reading(_gravest(sure), None if sure else _gravest(unsure), doubted)
 
 
 def _concepts(text: str) -> tuple[str, dict[str, list[Span]]]:
@@ -192,7 +200,7 @@ def _judge(plain: str, found: dict[str, list[Span]], sign: Sign, place: Span) ->
     for back in TAKE_BACKS:
         if back.concept not in found or sign.kind not in back.kinds:
             continue
-        if any(name in found and not _all_denied(plain, found[name]) for name in back.but):
+        if any(_speaks_against(plain, found[name], found[back.concept]) for name in back.but if name in found):
             continue
         if back.also and back.also not in found:
             continue
@@ -202,6 +210,13 @@ def _judge(plain: str, found: dict[str, list[Span]], sign: Sign, place: Span) ->
             return None
         verdict = False
     return verdict
+
+
+def _speaks_against(plain: str, spans: Sequence[Span], taken_back: Sequence[Span]) -> bool:
+    """Whether a concept stands somewhere by itself: the 现在 of 现在没事了 says nothing against it."""
+    within = {at for start, end in taken_back for at in range(start, end)}
+    alone = [one for one in spans if one[0] not in within]
+    return bool(alone) and not _all_denied(plain, alone)
 
 
 def _all_denied(plain: str, spans: Sequence[Span]) -> bool:

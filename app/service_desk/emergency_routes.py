@@ -41,7 +41,7 @@ async def post_emergency(
     """
     text = "".join(char for char in body.text if char.isprintable() or char in "\n\t").strip()
     language = str(language_of(text))
-    found = second_voice.find(text, second_voice.intent_voice)
+    found = await second_voice.listen(text, runtime.embedder)
     kind = body.kind or (found.kind if found else None)
     try:
         tenant = await sign_in.find_tenant(runtime, body.community)

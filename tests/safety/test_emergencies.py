@@ -6,6 +6,8 @@ from app.safety import emergencies, second_voice
 from app.safety.emergencies import EmergencyKind
 from app.safety.emergency_signs import SIGNS, TAKE_BACKS
 from app.safety.phrases import Phrases, Replacing, Spelling, normal
+from models import intent, versions
+from models.openai_embedder import OpenAiEmbedder
 
 
 @pytest.mark.parametrize(
@@ -79,19 +81,48 @@ def _index():
     return (*phrases._by_one.values(), *phrases._by_two.values())
 
 
-def test_the_second_voice_is_asked_only_where_the_rules_are_unsure():
+def test_the_second_voice_is_asked_only_where_the_rules_are_not_sure():
     asked: list[str] = []
 
-    def voice(text: str) -> float:
+    def voice(text: str) -> second_voice.Opinion:
         asked.append(text)
-        return 0.9 if "救" in text else 0.1
+        return second_voice.Opinion(0.95 if "救" in text or "沉" in text else 0.1, EmergencyKind.MEDICAL)
 
     assert second_voice.find("着火了", voice) is not None
-    assert second_voice.find("物业费多少钱", voice) is None
     assert asked == []
+    assert second_voice.find("物业费多少钱", voice) is None
     assert second_voice.find("救救我", voice) is not None
     assert second_voice.find("救救我", None) is None, "it works without one"
-    assert asked == ["救救我"]
+    assert asked == ["物业费多少钱", "救救我"]
+
+
+SILENT = "他趴在方向盘上,嘴边都是沫子"
+"""No sign of the rules is in it."""
+
+
+async def test_the_meaning_is_heard_where_words_are_not_enough_and_missed_by_nobody(embedder):
+    """With the embedder away the rules and the wording still answer, and at once."""
+    away = OpenAiEmbedder(
+        "http://127.0.0.1:9", model=embedder.name, width=embedder.width, api_key="", timeout_seconds=1,
+        texts_per_call=8, query_prefix="", passage_prefix="",
+    )  # fmt: skip
+    for one in (embedder, away, None):
+        assert (await second_voice.listen("电梯里困人了", one)).kind == "trapped"  # type: ignore[union-attr]
+        assert await second_voice.listen("物业费在哪里交", one) is None
+        assert await second_voice.listen("", one) is None
+    assert emergencies.read(SILENT).sure is None
+    vector = (await embedder.embed_queries([SILENT]))[0]
+    assert await second_voice.listen(SILENT, embedder) == second_voice.find_whole(SILENT, vector)
+    await away.close()
+
+
+def test_without_its_weights_the_rules_speak_alone(monkeypatch, tmp_path):
+    monkeypatch.setattr(versions, "WEIGHTS", tmp_path)
+    intent.load_emergencies.cache_clear()
+    assert second_voice.find("着火了", second_voice.by_wording) is not None
+    assert second_voice.find("救救我", second_voice.by_wording) is None
+    monkeypatch.undo()
+    intent.load_emergencies.cache_clear()
 
 
 def test_a_text_is_normalised_before_it_is_read():
