@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 from app.chat.conversations import ANSWER_TURN, get_turn
 from app.chat.publishing import END_TOKEN
 from app.chat.schemas import turn_out
-from app.chat.tables import FINAL, Route, Turn, TurnStatus
+from app.chat.tables import AT_ONCE, FINAL, Turn, TurnStatus
 from app.db import is_away
 from app.feed import IDLE, Event, FeedGone, FollowerTooSlow, InvalidEventId
 from app.people.callers import Caller
@@ -171,7 +171,7 @@ async def tell_stopped(runtime: Runtime, turn: Turn) -> None:
 
 async def tell_accepted(runtime: Runtime, turn: Turn) -> None:
     """The first event, so that the feed is there before anyone follows it."""
-    if turn.route is not Route.EMERGENCY:
+    if turn.route not in AT_ONCE:
         await runtime.feed.publish(turn.id, "accepted", _accepted(turn), token=0)
 
 

@@ -37,6 +37,12 @@ class Route(StrEnum):
     REFUSAL = "refusal"
     HANDOFF = "handoff"
     EMERGENCY = "emergency"
+    INCIDENT = "incident"
+    """A known incident was offered, or what the resident made of the offer."""
+
+
+AT_ONCE = frozenset({Route.EMERGENCY, Route.INCIDENT})
+"""Answered where they were asked: queue and feed never know of them."""
 
 
 class Mode(StrEnum):

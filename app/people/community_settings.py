@@ -119,6 +119,9 @@ class CommunitySettings(BaseModel):
         6, description="Hours in which reports of one place may be one incident."
     )
     incident_match_meaning_min: Share = Field(0.6, description="How alike two reports are to be one incident.")
+    incident_chase_minutes: Annotated[int, Field(ge=1, le=1440)] = Field(
+        30, description="Minutes after which the desk is asked again for news of an incident that lasts too long."
+    )
     incident_reports_min: Annotated[int, Field(ge=2, le=100)] = Field(
         3, description="Like reports that are proposed as an incident."
     )

@@ -16,7 +16,7 @@ from app.db import Tenant
 from app.people import communities
 from app.people.callers import system_caller
 from app.runtime import Runtime
-from app.service_desk import candidates, duty_hearing, recipients, staffing, transitions, work_orders
+from app.service_desk import candidates, duty_hearing, proposing, recipients, staffing, transitions, work_orders
 from app.service_desk.duty_tables import StaffTurn
 from app.service_desk.staffing import Choice, Mode
 from app.service_desk.tables import (
@@ -32,6 +32,8 @@ log = structlog.get_logger(__name__)
 async def assign(runtime: Runtime, tenant: Tenant, order_id: UUID) -> None:
     """Find somebody for one order, or say why nobody was found. Safe to run twice: the second finds nothing to do."""
     now = runtime.clock()
+    # Nobody is sent about an order that turns out to belong to an incident a moment later.
+    await proposing.match_order(runtime, tenant, order_id)
     async with runtime.transaction(tenant) as session:
         waiting = select(WorkOrder).where(WorkOrder.id == order_id, WorkOrder.assign_at <= now)
         order = (await session.scalars(waiting.with_for_update())).one_or_none()
@@ -39,6 +41,11 @@ async def assign(runtime: Runtime, tenant: Tenant, order_id: UUID) -> None:
             return
         order.assign_at = None
         if not duty_hearing.is_for_staffing(order):
+            return
+        at = await duty_hearing.may_be_given_at(session, order, now=now)
+        if at != now:
+            order.assign_at = at
+            order.why = {**(order.why or {}), "staffing": duty_hearing.HELD}
             return
         settings = await communities.read_settings(session, order.community_id)
         category = await session.get(WorkOrderCategory, order.category_id) if order.category_id else None

@@ -1,0 +1,59 @@
+"""Incidents whose expected end passes are chased; rules say who gets which orders."""
+
+from alembic import op
+
+from app.db import fence_sql
+
+revision = "0020"
+down_revision = "0017"
+branch_labels = None
+depends_on = None
+
+CHANGES = (
+    "ALTER TABLE incidents ADD COLUMN chase_at timestamptz",
+    "ALTER TABLE incidents ADD COLUMN chased_count integer NOT NULL DEFAULT 0",
+    "CREATE INDEX ix_incidents_chase ON incidents (chase_at) WHERE chase_at IS NOT NULL",
+    # Those that last already are chased from now on, too.
+    "UPDATE incidents SET chase_at = expected_end_at WHERE status IN ('suspected', 'open')",
+    """
+CREATE TABLE assignment_rules (
+    id uuid CONSTRAINT pk_assignment_rules PRIMARY KEY,
+    community_id uuid NOT NULL CONSTRAINT fk_assignment_rules_community_id REFERENCES communities ON DELETE CASCADE,
+    category_id uuid CONSTRAINT fk_assignment_rules_category_id REFERENCES work_order_categories ON DELETE CASCADE,
+    building_id uuid CONSTRAINT fk_assignment_rules_building_id REFERENCES spaces ON DELETE CASCADE,
+    skill varchar,
+    staff_id uuid CONSTRAINT fk_assignment_rules_staff_id REFERENCES staff ON DELETE CASCADE,
+    mode varchar(40),
+    created_at timestamptz NOT NULL,
+    CONSTRAINT uq_assignment_rules_community_id_category_id_building_id
+        UNIQUE NULLS NOT DISTINCT (community_id, category_id, building_id)
+)""",
+    "CREATE INDEX ix_assignment_rules_category_id ON assignment_rules (category_id)",
+    "CREATE INDEX ix_assignment_rules_building_id ON assignment_rules (building_id)",
+    "CREATE INDEX ix_assignment_rules_staff_id ON assignment_rules (staff_id)",
+)
+
+# Sweepers serve all communities: they learn what waits, and nothing that is in it.
+LATE_INCIDENTS = "late_incidents(timestamptz, integer)"
+CREATE_LATE_INCIDENTS = """
+CREATE FUNCTION late_incidents(at timestamptz, rows_max integer)
+    RETURNS TABLE (incident_id uuid, community_id uuid)
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp
+    AS $$ SELECT i.id, i.community_id FROM incidents i
+          WHERE i.chase_at <= at ORDER BY i.chase_at LIMIT rows_max $$"""
+
+
+def upgrade() -> None:
+    for statement in CHANGES:
+        op.execute(statement)
+    for statement in fence_sql("assignment_rules"):
+        op.execute(statement)
+    op.execute(CREATE_LATE_INCIDENTS)
+    op.execute(f"REVOKE ALL ON FUNCTION {LATE_INCIDENTS} FROM PUBLIC")
+    op.execute(f"GRANT EXECUTE ON FUNCTION {LATE_INCIDENTS} TO linli_app")
+
+
+def downgrade() -> None:
+    op.execute(f"DROP FUNCTION {LATE_INCIDENTS}")
+    op.execute("DROP TABLE assignment_rules")
+    op.execute("ALTER TABLE incidents DROP COLUMN chased_count, DROP COLUMN chase_at")
