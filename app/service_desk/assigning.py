@@ -16,7 +16,16 @@ from app.db import Tenant
 from app.people import communities
 from app.people.callers import system_caller
 from app.runtime import Runtime
-from app.service_desk import candidates, duty_hearing, proposing, recipients, staffing, transitions, work_orders
+from app.service_desk import (
+    assignment_rules,
+    candidates,
+    duty_hearing,
+    proposing,
+    recipients,
+    staffing,
+    transitions,
+    work_orders,
+)
 from app.service_desk.duty_tables import StaffTurn
 from app.service_desk.staffing import Choice, Mode
 from app.service_desk.tables import (
@@ -52,11 +61,12 @@ async def assign(runtime: Runtime, tenant: Tenant, order_id: UUID) -> None:
         if category is None:
             await _wait_for_a_person(session, runtime, tenant, order, UNSORTED)
             return
-        facts = await candidates.facts_of(session, order, category)
+        rule = await assignment_rules.find(session, order)
+        facts = await candidates.facts_of(session, order, category, rule)
         everybody = await candidates.find(session, order.community_id, now=now)
         # What was offered and nobody took is given to somebody.
         offered = (order.why or {}).get("staffing", {}).get("offered_to") is not None
-        mode = Mode(settings.dispatch_mode)
+        mode = (rule and rule.mode) or Mode(settings.dispatch_mode)
         mode = Mode.DISPATCH if mode is Mode.GRAB and offered else mode
         choice = staffing.choose(facts, everybody, mode=mode)
         order.why = {**(order.why or {}), "staffing": choice.why}

@@ -1,4 +1,4 @@
-"""A resident's own work orders over REST."""
+"""A resident's own work orders over REST, and those of their household to read."""
 
 from typing import Annotated
 from uuid import UUID
@@ -60,9 +60,9 @@ async def get_my_orders(
     status: Annotated[list[Status] | None, Query(alias="filter[status]", max_length=len(Status))] = None,
     is_open: Annotated[bool | None, Query(alias="filter[open]")] = None,
 ) -> Page[MyOrderOut]:  # fmt: skip
-    """The caller's own orders, newest first."""
+    """The caller's own orders and those of their household, newest first. `mine` tells whose it is to act."""
     wanted = Filters(status=status or [], is_open=is_open)
-    statement = await listing.narrowed(session, caller, work_orders.own_of(caller), wanted)
+    statement = await listing.narrowed(session, caller, work_orders.shared_with(caller), wanted)
     rows, cursor = await listing.fetch_page(session, statement, sort=OrderSort.NEWEST, wanted=wanted, query=page)
     return Page(items=await showing.show_own(session, caller, rows), next_cursor=cursor)
 

@@ -183,7 +183,9 @@ class OrderBrief(BaseModel):
 
 
 class MyOrderOut(OrderBrief):
-    """An order as its reporter sees it."""
+    """An order as its reporter and their household see it."""
+
+    mine: bool = Field(description="Whether the caller reported it; one of their household is theirs to read.")
 
 
 class OrderOut(OrderBrief):

@@ -10,16 +10,18 @@ from functools import cache
 from typing import Any, Unpack
 from uuid import UUID
 
-from sqlalchemy import Column, Select, and_, false, or_, select
+from sqlalchemy import Column, Select, and_, exists, false, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from app.clock import CLOCK
 from app.knowledge.language import language_of
 from app.people import communities, staff
 from app.people.callers import Caller, CallerKind
-from app.people.tables import Staff
+from app.people.tables import Residency, Staff
 from app.queue import Job, Lane, send_after_commit
 from app.runtime import Runtime
+from app.safety.emergencies import EmergencyKind
 from app.service_desk import duplicates, effects, happenings, opening, transitions
 from app.service_desk.duplicates import Recent, Said
 from app.service_desk.errors import (
@@ -59,11 +61,11 @@ ALWAYS_CONFIDENTIAL = "staff_conduct"
 
 
 def visible_to(caller: Caller) -> Select[WorkOrder]:
-    """Orders the caller may see: residents their own; staff those of the community, but never a complaint about
-    themselves, and one about colleagues only if they dispatch or were given it.
+    """Orders the caller may see: residents those of `shared_with`; staff those of the community, but never a complaint
+    about themselves, and one about colleagues only if they dispatch or were given it.
     """
     if caller.kind is CallerKind.RESIDENT or "workorders:read" not in caller.scopes:
-        return own_of(caller)
+        return shared_with(caller)
     ours = select(WorkOrder).where(WorkOrder.community_id == caller.community_id)
     if caller.kind is CallerKind.STAFF:
         ours = ours.where(or_(WorkOrder.about_staff_id.is_(None), WorkOrder.about_staff_id != caller.id))
@@ -91,6 +93,41 @@ def own_of(caller: Caller) -> Select[WorkOrder]:
     )
 
 
+def shared_with(caller: Caller) -> Select[WorkOrder]:
+    """Orders that the caller may read: their own, and those of the households in which they verifiably live, reported
+    by somebody who verifiably lives there, too; not those of who lived there before.
+
+    What concerns the home is everybody's there. A complaint, and a cry for help against somebody at home, stay with
+    who made them.
+    """
+    if caller.kind is not CallerKind.RESIDENT:
+        return own_of(caller)
+    mine, theirs = aliased(Residency), aliased(Residency)
+    at_home = exists().where(
+        mine.resident_id == caller.id, mine.verified_at.is_not(None), mine.household_id == WorkOrder.household_id,
+        theirs.resident_id == WorkOrder.reporter_id, theirs.verified_at.is_not(None),
+        theirs.household_id == mine.household_id,
+    )  # fmt: skip
+    house_mates = (
+        select(theirs.resident_id)
+        .join(mine, mine.household_id == theirs.household_id)
+        .where(mine.resident_id == caller.id, mine.verified_at.is_not(None))
+    )
+    shared = and_(
+        # Along the index of reporters first: a home's people are few, a community's orders are not.
+        WorkOrder.reporter_id.in_(house_mates),
+        at_home,
+        WorkOrder.kind != OrderKind.COMPLAINT,
+        WorkOrder.about_staff_id.is_(None),
+        or_(WorkOrder.emergency_kind.is_(None), WorkOrder.emergency_kind != EmergencyKind.VIOLENCE),
+    )
+    return select(WorkOrder).where(
+        WorkOrder.community_id == caller.community_id,
+        WorkOrder.reporter_kind == CallerKind.RESIDENT,
+        or_(WorkOrder.reporter_id == caller.id, shared),
+    )
+
+
 def is_own(caller: Caller, order: WorkOrder) -> bool:
     return order.reporter_kind is caller.kind and order.reporter_id == caller.id
 
@@ -101,12 +138,14 @@ def knows_reporter(caller: Caller, order: WorkOrder) -> bool:
 
 
 async def get(session: AsyncSession, caller: Caller, order_id: UUID, *, own: bool = False) -> WorkOrder:
-    """With `own`, of the caller's own orders only. Raises WorkOrderNotFound."""
-    return await _one(session, own_of(caller) if own else visible_to(caller), order_id)
+    """With `own`, of the caller's own orders and those of their household. Raises WorkOrderNotFound."""
+    return await _one(session, shared_with(caller) if own else visible_to(caller), order_id)
 
 
 async def lock(session: AsyncSession, caller: Caller, order_id: UUID, *, own: bool = False) -> WorkOrder:
-    """As `get`, held until the transaction ends: changes of one order follow each other."""
+    """The order, held until the transaction ends: changes of one order follow each other. With `own`, of the caller's
+    own orders only: what is shared is read, and its reporter acts.
+    """
     statement = own_of(caller) if own else visible_to(caller)
     return await _one(session, statement.with_for_update(key_share=True, of=WorkOrder), order_id)
 

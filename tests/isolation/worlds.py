@@ -76,6 +76,7 @@ async def build_world(client: Client, make: Make, place: Place) -> World:
         "draft": (await post(f"conversations/{turn['conversation_id']}/drafts", {"kind": "summary"}))["id"],
         "canned reply": (await post("canned-replies", {"code": "收到", "text": "收到，马上处理。"}))["id"],
         "sla_rule": (await post("sla-rules", RULE))["id"],
+        "assignment_rule": (await post("assignment-rules", {"mode": "rotation"}))["id"],
         "channel": (await post("notice-channels", {"name": "mail", "kind": "email"}))["id"],
         "message": await tell(client, make, resident),
         "webhook": hook,
