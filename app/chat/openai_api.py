@@ -101,7 +101,7 @@ async def post_chat_completion(
     if turn.route in AT_ONCE:
         events = relay.events_at_once(turn)
     else:
-        events = relay.events_of(runtime, caller, turn.id, after=None, on_cut=me.cancel if me else None)
+        events = relay.events_of_turn(runtime, caller, turn.id, after=None, on_cut=me.cancel if me else None)
     if body.stream:
         with_usage = body.stream_options is not None and body.stream_options.include_usage
         return relay.EventStream(_chunks(_head(turn, "chat.completion.chunk"), events, with_usage=with_usage))

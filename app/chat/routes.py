@@ -157,4 +157,5 @@ async def position_of(runtime: Runtime, turn: Turn) -> PositionOut | None:
 def events_response(runtime: Runtime, caller: Caller, turn: Turn, *, after: str | None) -> StreamingResponse:
     if turn.route in AT_ONCE:
         return relay.EventStream(relay.frames_at_once(turn))
-    return relay.EventStream(relay.server_sent_events(runtime, caller, turn.id, after=after))
+    look = relay.look_at_turn(caller, turn.id)
+    return relay.EventStream(relay.server_sent_events(runtime, caller, turn.id, look, job=ANSWER_TURN, after=after))

@@ -6,7 +6,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from app.people.schemas import Body, FromRow, Skill
+from app.people.schemas import Body, FromRow
+from app.people.tables import Skill
 from app.service_desk.duty_tables import RingAnswer, RingState
 from app.service_desk.staffing import Mode
 from app.service_desk.tables import CategoryClass

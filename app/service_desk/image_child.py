@@ -60,7 +60,7 @@ def _open_heif() -> None:
     """Teach Pillow the photos of iPhones; loaded only when there is one."""
     import pi_heif
 
-    pi_heif.register_heif_opener(thumbnails=False)
+    pi_heif.register_heif_opener(thumbnails=False)  # type: ignore[attr-defined]
     # Each thread would take its stack from the little memory there is.
     pi_heif.options.DECODE_THREADS = 1
 

@@ -10,19 +10,27 @@ from functools import cache
 from typing import Any, Unpack
 from uuid import UUID
 
-from sqlalchemy import Column, Select, and_, exists, false, or_, select
+from sqlalchemy import Column, Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import aliased
 
 from app.clock import CLOCK
 from app.knowledge.language import language_of
 from app.people import communities, staff
 from app.people.callers import Caller, CallerKind
-from app.people.tables import Residency, Staff
+from app.people.tables import Staff
 from app.queue import Job, Lane, send_after_commit
 from app.runtime import Runtime
-from app.safety.emergencies import EmergencyKind
-from app.service_desk import duplicates, effects, happenings, opening, transitions
+from app.service_desk import (
+    duplicates,
+    effects,
+    happenings,
+    incident_listener,
+    opening,
+    order_rows,
+    sight,
+    transitions,
+    webhooks,
+)
 from app.service_desk.duplicates import Recent, Said
 from app.service_desk.errors import (
     AlreadyTaken,
@@ -42,7 +50,6 @@ from app.service_desk.tables import (
     Status,
     Urgency,
     WorkOrder,
-    WorkOrderCategory,
     WorkOrderEvent,
 )
 from app.service_desk.transitions import Mover
@@ -53,8 +60,6 @@ TITLE_CHARS = 30
 DAY = timedelta(hours=24)
 SETTLED = transitions.HANDLED | transitions.ENDED
 LIMITED_CHANNELS = frozenset({Channel.SELF, Channel.AI})
-ALWAYS_CONFIDENTIAL = "staff_conduct"
-"""Code of the category whose complaints only those who dispatch see, unless they are given one."""
 
 
 # Who sees what
@@ -64,68 +69,12 @@ def visible_to(caller: Caller) -> Select[WorkOrder]:
     """Orders the caller may see: residents those of `shared_with`; staff those of the community, but never a complaint
     about themselves, and one about colleagues only if they dispatch or were given it.
     """
-    if caller.kind is CallerKind.RESIDENT or "workorders:read" not in caller.scopes:
-        return shared_with(caller)
-    ours = select(WorkOrder).where(WorkOrder.community_id == caller.community_id)
-    if caller.kind is CallerKind.STAFF:
-        ours = ours.where(or_(WorkOrder.about_staff_id.is_(None), WorkOrder.about_staff_id != caller.id))
-    if "workorders:dispatch" in caller.scopes:
-        return ours
-    # A complaint that triage has not read may be about anybody.
-    harmless = select(WorkOrderCategory.id).where(
-        WorkOrderCategory.community_id == caller.community_id, WorkOrderCategory.code != ALWAYS_CONFIDENTIAL
-    )
-    return ours.where(
-        or_(
-            WorkOrder.kind != OrderKind.COMPLAINT,
-            WorkOrder.assignee_id == caller.id if caller.kind is CallerKind.STAFF else false(),
-            and_(WorkOrder.about_staff_id.is_(None), WorkOrder.category_id.in_(harmless)),
-        )
-    )
-
-
-def own_of(caller: Caller) -> Select[WorkOrder]:
-    """Orders that the caller reported, or that were reported in their name."""
-    return select(WorkOrder).where(
-        WorkOrder.community_id == caller.community_id,
-        WorkOrder.reporter_kind == caller.kind,
-        WorkOrder.reporter_id == caller.id,
-    )
+    return sight.visible(sight.eyes_of(caller))
 
 
 def shared_with(caller: Caller) -> Select[WorkOrder]:
-    """Orders that the caller may read: their own, and those of the households in which they verifiably live, reported
-    by somebody who verifiably lives there, too; not those of who lived there before.
-
-    What concerns the home is everybody's there. A complaint, and a cry for help against somebody at home, stay with
-    who made them.
-    """
-    if caller.kind is not CallerKind.RESIDENT:
-        return own_of(caller)
-    mine, theirs = aliased(Residency), aliased(Residency)
-    at_home = exists().where(
-        mine.resident_id == caller.id, mine.verified_at.is_not(None), mine.household_id == WorkOrder.household_id,
-        theirs.resident_id == WorkOrder.reporter_id, theirs.verified_at.is_not(None),
-        theirs.household_id == mine.household_id,
-    )  # fmt: skip
-    house_mates = (
-        select(theirs.resident_id)
-        .join(mine, mine.household_id == theirs.household_id)
-        .where(mine.resident_id == caller.id, mine.verified_at.is_not(None))
-    )
-    shared = and_(
-        # Along the index of reporters first: a home's people are few, a community's orders are not.
-        WorkOrder.reporter_id.in_(house_mates),
-        at_home,
-        WorkOrder.kind != OrderKind.COMPLAINT,
-        WorkOrder.about_staff_id.is_(None),
-        or_(WorkOrder.emergency_kind.is_(None), WorkOrder.emergency_kind != EmergencyKind.VIOLENCE),
-    )
-    return select(WorkOrder).where(
-        WorkOrder.community_id == caller.community_id,
-        WorkOrder.reporter_kind == CallerKind.RESIDENT,
-        or_(WorkOrder.reporter_id == caller.id, shared),
-    )
+    """Orders that a resident may read: their own, and their household's but for complaints and what is as private."""
+    return sight.shared_with(sight.eyes_of(caller))
 
 
 def is_own(caller: Caller, order: WorkOrder) -> bool:
@@ -139,23 +88,24 @@ def knows_reporter(caller: Caller, order: WorkOrder) -> bool:
 
 async def get(session: AsyncSession, caller: Caller, order_id: UUID, *, own: bool = False) -> WorkOrder:
     """With `own`, of the caller's own orders and those of their household. Raises WorkOrderNotFound."""
-    return await _one(session, shared_with(caller) if own else visible_to(caller), order_id)
+    return await _one(session, caller, order_id, own=own, locked=False)
 
 
 async def lock(session: AsyncSession, caller: Caller, order_id: UUID, *, own: bool = False) -> WorkOrder:
     """The order, held until the transaction ends: changes of one order follow each other. With `own`, of the caller's
     own orders only: what is shared is read, and its reporter acts.
     """
-    statement = own_of(caller) if own else visible_to(caller)
-    return await _one(session, statement.with_for_update(key_share=True, of=WorkOrder), order_id)
+    return await _one(session, caller, order_id, own=own, locked=True)
 
 
-async def _one(session: AsyncSession, statement: Select[WorkOrder], order_id: UUID) -> WorkOrder:
-    # What this session read before may be older than the lock.
-    found = statement.where(WorkOrder.id == order_id).execution_options(populate_existing=True)
-    order = (await session.scalars(found)).one_or_none()
-    if order is None:
+async def _one(session: AsyncSession, caller: Caller, order_id: UUID, *, own: bool, locked: bool) -> WorkOrder:
+    values = {sight.COMMUNITY: caller.community_id, sight.OWN_ID: caller.id, sight.ORDER_ID: order_id}
+    found = await session.execute(sight.of_one(sight.shape_of(caller), own=own, locked=locked), values)
+    row = found.one_or_none()
+    if row is None:
         raise WorkOrderNotFound
+    webhooks.note(session, caller.community_id, listens=row.listens)
+    order: WorkOrder = row.WorkOrder
     return order
 
 
@@ -198,7 +148,9 @@ async def open_order(
     row["duplicate_of_id"] = duplicates.find_original(again, recent, now=now, hours=hours)
     facts = {"channel": channel, "duplicate_of_id": row["duplicate_of_id"]}
     event = _event_row(caller, row["id"], EventKind.CREATED, now=now, to_status=Status.SUBMITTED, facts=facts)
-    order = await opening.write(session, row, event)
+    webhooks.note(session, caller.community_id, listens=known.listens)
+    matched = incident_listener.is_matched(row["kind"], urgency, row["incident_id"])
+    order = await order_rows.open_(session, row, event, matched=matched)
     await happenings.tell(session, runtime, order, WorkOrderEvent(**event))
     if order.triage is None:
         send_after_commit(session, triage_job(order.id, order.community_id))
@@ -347,19 +299,18 @@ async def setting(session: AsyncSession, caller: Caller, name: str) -> Any:
 async def record(
     session: AsyncSession, runtime: Runtime, caller: Caller, order: WorkOrder, kind: EventKind, *, note: str = "",
     facts: Mapping[str, Any] | None = None, from_status: Status | None = None, to_status: Status | None = None,
-) -> WorkOrderEvent:  # fmt: skip
+) -> None:  # fmt: skip
     """Write down that something happened to a locked order, and tell who listens."""
-    event = WorkOrderEvent(
-        **_event_row(
-            caller, order.id, kind, now=runtime.clock(), note=note, facts=facts, from_status=from_status,
-            to_status=to_status,
-        )
+    row = _event_row(
+        caller, order.id, kind, now=runtime.clock(), note=note, facts=facts, from_status=from_status,
+        to_status=to_status,
     )  # fmt: skip
-    session.add(event)
-    # Not flushed before: what listeners change of the order goes into the same UPDATE.
-    await happenings.tell(session, runtime, order, event)
-    await session.flush()
-    return event
+    # Written after they were told: what listeners change of the order goes into the same statement.
+    with session.no_autoflush:
+        await happenings.tell(session, runtime, order, WorkOrderEvent(**row))
+        await order_rows.record(session, order, row)
+    if session.new:
+        await session.flush()
 
 
 def _event_row(

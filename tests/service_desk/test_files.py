@@ -158,8 +158,8 @@ async def test_a_photo_of_an_iphone_is_drawn_anew_like_any_other(client: Client,
     assert sent.status_code == 201, sent.text
     assert (sent.json()["media_type"], sent.json()["width"], sent.json()["height"]) == ("image/jpeg", 64, 48)
     read = await client.get(f"/api/v1/me/workorders/{order.id}/files/{sent.json()['id']}", as_=order.reporter)
-    red, green, blue = Image.open(io.BytesIO(read.content)).getpixel((20, 20))
-    assert (red > 200, green < 60, blue < 60, b"SecretPhone" in read.content) == (True, True, True, False)
+    seen = Image.open(io.BytesIO(read.content)).resize((1, 1)).tobytes()
+    assert (seen[0] > 200, seen[1] < 60, seen[2] < 60, b"SecretPhone" in read.content) == (True, True, True, False)
     broken = await send(client, order, photo[:300], "IMG_0002.HEIC")
     assert (broken.status_code, broken.json()["code"]) == (422, "file_broken")
 
