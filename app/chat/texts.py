@@ -128,7 +128,7 @@ TEXTS: dict[Text, dict[str, str]] = {
     Text.PERSON_CALLED_CLOSED: {
         "zh": "现在是物业下班时间，没有工作人员在线，{opens}上班。您的请求已经记下，{due}前会有人联系您，"
         "可以先把情况写在这里。{call}想继续问我，回复“继续问机器人”。",
-        "en": "The office is closed now and nobody is online; it opens at {opens}. Your request is noted, and somebody "
+        "en": "The office is closed now and nobody is online; it opens on {opens}. Your request is noted, and somebody "
         "will contact you by {due}. You can already write down what it is about. {call}To go on with me, reply "
         "“back to the bot”.",
     },
@@ -156,7 +156,7 @@ TEXTS: dict[Text, dict[str, str]] = {
     },
     Text.STILL_CLOSED: {
         "zh": "现在是物业下班时间，您的请求还在，{opens}上班，{due}前会有人联系您。{call}",
-        "en": "The office is closed now. Your request is kept; it opens at {opens}, and somebody will contact you by "
+        "en": "The office is closed now. Your request is kept; it opens on {opens}, and somebody will contact you by "
         "{due}. {call}",
     },
     Text.WILL_CALL_BACK: {

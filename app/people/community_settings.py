@@ -205,15 +205,16 @@ def merge_settings(defaults: Mapping[str, Any], overrides: Mapping[str, Any]) ->
     """The community's value, else the company's, else ours. Names that are no setting, and values that a setting cannot
     have (an older version let them in), are left out.
     """
-    settings = {}
-    for name, built_in in BUILT_IN.items():
-        if name in overrides and _fits(name, overrides[name]):
-            settings[name] = SettingOut(value=overrides[name], source="community")
-        elif name in defaults and _fits(name, defaults[name]):
-            settings[name] = SettingOut(value=defaults[name], source="organisation")
-        else:
-            settings[name] = SettingOut(value=built_in, source="built_in")
-    return SettingsOut(settings=settings)
+    return SettingsOut(settings={name: merge_setting(name, defaults, overrides) for name in BUILT_IN})
+
+
+def merge_setting(name: str, defaults: Mapping[str, Any], overrides: Mapping[str, Any]) -> SettingOut:
+    """As `merge_settings`, one of them."""
+    if name in overrides and _fits(name, overrides[name]):
+        return SettingOut(value=overrides[name], source="community")
+    if name in defaults and _fits(name, defaults[name]):
+        return SettingOut(value=defaults[name], source="organisation")
+    return SettingOut(value=BUILT_IN[name], source="built_in")
 
 
 def _fits(name: str, value: Any) -> bool:

@@ -3,7 +3,7 @@
 Looking up also takes a lock where a daily limit holds, so that the next statement counts all that came before.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -26,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.people.callers import Caller
-from app.people.community_settings import BUILT_IN
+from app.people.community_settings import merge_setting
 from app.people.residents import ResidentNotFound
 from app.people.spaces import USED_BY, SpaceNotFound
 from app.people.tables import Community, Household, Organisation, Residency, Resident, Space
@@ -74,7 +74,8 @@ class Details(TypedDict, total=False):
 class Background:
     """What is known about a report: its place and category, who reports it, and the settings that hold."""
 
-    settings: Mapping[str, Any]
+    orders_per_day_max: int
+    duplicate_hours: int
     space_id: UUID | None
     building_id: UUID | None
     household_id: UUID | None
@@ -84,10 +85,6 @@ class Background:
     language: str
     listens: bool
     """Whether there are webhooks that may want to be told."""
-
-
-def setting(name: str, overrides: Mapping[str, Any], defaults: Mapping[str, Any]) -> Any:
-    return overrides.get(name, defaults.get(name, BUILT_IN[name]))
 
 
 async def look_up(
@@ -106,9 +103,14 @@ async def look_up(
         raise CategoryNotFound
     if resident_id is not None and row.name is None:
         raise ResidentNotFound
+
+    def setting(name: str) -> Any:
+        return merge_setting(name, row.defaults or {}, row.overrides).value
+
     household_id, space_id, building_id = _home(row.homes or [], space_id, details.get("place_text", ""))
     return Background(
-        settings={name: setting(name, row.overrides, row.defaults or {}) for name in BUILT_IN},
+        orders_per_day_max=setting("work_orders_per_day_max"),
+        duplicate_hours=setting("work_order_duplicate_hours"),
         space_id=space_id,
         building_id=row.building_id or building_id,
         household_id=household_id,

@@ -132,7 +132,7 @@ async def open_order(
     resident_id = caller.id if caller.kind is CallerKind.RESIDENT else details.get("reporter_id")
     limited = caller.kind is CallerKind.RESIDENT and urgency is not Urgency.EMERGENCY and channel in LIMITED_CHANNELS
     known = await opening.look_up(session, caller, resident_id, details, locked=limited)
-    now, orders_max = runtime.clock(), known.settings["work_orders_per_day_max"]
+    now, orders_max = runtime.clock(), known.orders_per_day_max
     recent = await opening.find_recent(
         session, caller, reporter_id=resident_id, space_id=known.space_id, orders_max=orders_max
     )
@@ -144,8 +144,7 @@ async def open_order(
         "reporter_id": resident_id or (caller.id if caller.kind is not CallerKind.SYSTEM else None),
     }
     again = Said(row["kind"], row["category_id"], row["space_id"], row["place_text"], said, resident_id)
-    hours = known.settings["work_order_duplicate_hours"]
-    row["duplicate_of_id"] = duplicates.find_original(again, recent, now=now, hours=hours)
+    row["duplicate_of_id"] = duplicates.find_original(again, recent, now=now, hours=known.duplicate_hours)
     facts = {"channel": channel, "duplicate_of_id": row["duplicate_of_id"]}
     event = _event_row(caller, row["id"], EventKind.CREATED, now=now, to_status=Status.SUBMITTED, facts=facts)
     webhooks.note(session, caller.community_id, listens=known.listens)
