@@ -33,7 +33,8 @@ REPEATS = 20
 
 ROWS_AT_ONCE = 5_000
 ORDERS = """
-INSERT INTO work_orders SELECT copied.* FROM work_orders o, generate_series(CAST(:first AS integer), CAST(:last AS integer)) n,
+INSERT INTO work_orders SELECT copied.* FROM work_orders o,
+generate_series(CAST(:first AS integer), CAST(:last AS integer)) n,
 LATERAL jsonb_populate_record(o, jsonb_build_object(
     'id', gen_random_uuid(), 'number', o.number + n, 'check_at', to_jsonb(CAST(:later AS timestamptz)))) copied
 WHERE o.id = :id"""

@@ -199,5 +199,7 @@ class MatchesOut(BaseModel):
     """Empty lists: nothing is known of it, open the order."""
 
     incidents: list[IncidentMatch]
-    workorders: list[OrderMatch] = Field(description="The caller's own like orders; for staff all of them.")
+    workorders: list[OrderMatch] = Field(
+        description="Like orders of the caller and their household; for staff all of them."
+    )
     others_count: int = Field(description="Like orders of other homes near the place, lately.")
