@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from functools import cache
+from functools import lru_cache
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -86,7 +86,7 @@ async def tell(
         "created_at": now, "through": through.id if through else None,
     }  # fmt: skip
     told = {f"told_{name}": value for name, value in values.items()}
-    statement = _telling(person_kind, loud=quiet.is_loud(kind), named=through is not None)
+    statement = _telling(person_kind, kind, named=through is not None)
     channels = (await session.scalars(statement, told)).all()
     if not channels:
         return
@@ -106,8 +106,8 @@ async def tell(
             send_after_commit(session, job_of(row.id, community_id, loud=row.loud))
 
 
-@cache
-def _telling(person: PersonKind, *, loud: bool, named: bool) -> Select[NoticeChannel]:
+@lru_cache(maxsize=512)
+def _telling(person: PersonKind, kind: str, *, named: bool) -> Select[NoticeChannel]:
     """Write a message and ask where it goes: one statement, since this stands in many others' transactions, and built
     once, since that takes longer than to run it.
     """
@@ -125,19 +125,19 @@ def _telling(person: PersonKind, *, loud: bool, named: bool) -> Select[NoticeCha
         .cte("written")
     )
     through = NoticeChannel.id == bindparam("told_through", type_=NoticeChannel.id.type)
-    wanted = through if named else _goes_through(given["community_id"], person, loud=loud)
+    wanted = through if named else _goes_through(given["community_id"], person, kind)
     found = select(NoticeChannel).join(written, true()).where(wanted).order_by(NoticeChannel.id)
     return found.add_cte(written)
 
 
-def _goes_through(community_id: BindParameter[UUID], person: PersonKind, *, loud: bool) -> ColumnElement[bool]:
+def _goes_through(community_id: UUID | BindParameter[UUID], person: PersonKind, kind: str) -> ColumnElement[bool]:
     """A condition for the channels that a message for somebody takes."""
     audience = ChannelAudience.STAFF if person is PersonKind.STAFF else ChannelAudience.RESIDENTS
     return and_(
         NoticeChannel.community_id == community_id,
         NoticeChannel.enabled,
         NoticeChannel.audience.in_([ChannelAudience.ALL, audience]),
-        true() if loud else NoticeChannel.use == ChannelUse.ALL,
+        true() if quiet.is_loud(kind) else NoticeChannel.use == ChannelUse.ALL,
     )
 
 
