@@ -13,6 +13,11 @@ class Text(StrEnum):
     GREETING = "greeting"
     THANKS = "thanks"
     GOODBYE = "goodbye"
+    INCIDENT_KNOWN = "incident_known"
+    INCIDENT_FOLLOWED = "incident_followed"
+    INCIDENT_NOW_FOLLOWED = "incident_now_followed"
+    INCIDENT_OVER = "incident_over"
+    INCIDENT_REPORTED = "incident_reported"
     WHO = "who"
     PERSON_CALLED = "person_called"
     PERSON_CALLED_CLOSED = "person_called_closed"
@@ -32,11 +37,6 @@ class Text(StrEnum):
     EMERGENCY_CALL = "emergency_call"
     EMERGENCY_NOTED = "emergency_noted"
     EMERGENCY_WELL = "emergency_well"
-    INCIDENT_KNOWN = "incident_known"
-    INCIDENT_FOLLOWED = "incident_followed"
-    INCIDENT_NOW_FOLLOWED = "incident_now_followed"
-    INCIDENT_OVER = "incident_over"
-    INCIDENT_REPORTED = "incident_reported"
 
 
 TEXTS: dict[Text, dict[str, str]] = {

@@ -58,9 +58,9 @@ def draw(data: bytes, pixels_max: int, side_pixels_max: int) -> tuple[dict[str, 
 
 def _open_heif() -> None:
     """Teach Pillow the photos of iPhones; loaded only when there is one."""
-    import pi_heif
+    import pi_heif  # type: ignore[import-untyped]
 
-    pi_heif.register_heif_opener(thumbnails=False)  # type: ignore[attr-defined]
+    pi_heif.register_heif_opener(thumbnails=False)
     # Each thread would take its stack from the little memory there is.
     pi_heif.options.DECODE_THREADS = 1
 
