@@ -157,17 +157,20 @@ async def _same(session: AsyncSession, order: WorkOrder, digest: str, visibility
 async def remove(
     session: AsyncSession, runtime: Runtime, caller: Caller, order_id: UUID, file_id: UUID, *, own: bool = False
 ) -> None:
-    """Take a file off an order; that it was there stays in the order's events. Its bytes go after commit.
+    """Take a file off an order; that it was there stays in the order's events. Its bytes go after commit. Safe to repeat
+    until then.
 
     Residents remove what they added themselves, staff any. Raises: WorkOrderNotFound, FileNotFoundHere.
     """
     order = await work_orders.lock(session, caller, order_id, own=own)
-    statement = files_of(caller, order, own=own).where(WorkOrderFile.id == file_id)
+    statement = select(WorkOrderFile).where(WorkOrderFile.work_order_id == order.id, WorkOrderFile.id == file_id)
     if own:
         statement = statement.where(WorkOrderFile.author_kind == caller.kind, WorkOrderFile.author_id == caller.id)
     found: WorkOrderFile | None = await session.scalar(statement)
     if found is None:
         raise FileNotFoundHere
+    if found.removed_at is not None:
+        return
     found.removed_at = runtime.clock()
     facts: dict[str, Any] = {"file_id": found.id, "media_type": found.media_type, "visibility": found.visibility}
     await work_orders.record(session, runtime, caller, order, EventKind.FILE_REMOVED, facts=facts)
