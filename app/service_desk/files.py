@@ -157,8 +157,8 @@ async def _same(session: AsyncSession, order: WorkOrder, digest: str, visibility
 async def remove(
     session: AsyncSession, runtime: Runtime, caller: Caller, order_id: UUID, file_id: UUID, *, own: bool = False
 ) -> None:
-    """Take a file off an order; that it was there stays in the order's events. Its bytes go after commit. Safe to repeat
-    until then.
+    """Take a file off an order; that it was there stays in the order's events. Safe to repeat until a job has deleted
+    its bytes.
 
     Residents remove what they added themselves, staff any. Raises: WorkOrderNotFound, FileNotFoundHere.
     """
