@@ -54,8 +54,8 @@ class Runtime:
             session.info["tenant"] = tenant
             async with session.begin():
                 yield session
-        for job in cast("list[Job]", session.info.get("jobs", [])):
-            await self.send(job)
+        # Together: what leaves at once travels in one round trip.
+        await asyncio.gather(*(self.send(job) for job in cast("list[Job]", session.info.get("jobs", []))))
         events = cast("list[tuple[UUID, str, dict[str, Any], int]]", session.info.get("events", []))
         await asyncio.gather(*(self.feed.publish(row, name, data, token=token) for row, name, data, token in events))
 

@@ -31,10 +31,13 @@ SIZES = (1_000, 10_000, 100_000)
 DUE = 1_000
 REPEATS = 20
 
+ROWS_AT_ONCE = 5_000
 ORDERS = """
-INSERT INTO work_orders SELECT (jsonb_populate_record(NULL::work_orders, to_jsonb(o) || jsonb_build_object(
-    'id', gen_random_uuid(), 'number', o.number + n, 'check_at', to_jsonb(CAST(:later AS timestamptz))))).*
-FROM work_orders o, generate_series(1, :rows) n WHERE o.id = :id"""
+INSERT INTO work_orders SELECT copied.* FROM work_orders o,
+generate_series(CAST(:first AS integer), CAST(:last AS integer)) n,
+LATERAL jsonb_populate_record(o, jsonb_build_object(
+    'id', gen_random_uuid(), 'number', o.number + n, 'check_at', to_jsonb(CAST(:later AS timestamptz)))) copied
+WHERE o.id = :id"""
 
 
 async def main() -> None:
@@ -88,9 +91,11 @@ async def fill(runtime: Runtime, size: int) -> Tenant:
         order = await work_orders.open_order(
             session, runtime, system_caller(tenant), kind=OrderKind.REPAIR, text="厨房水管漏水", channel=Channel.STAFF
         )
-        values = {"rows": size - 1, "id": order.id, "later": now + timedelta(days=30)}
-        await session.execute(text(ORDERS), values)
-        await session.execute(text("UPDATE work_orders SET check_at = :later"), {"later": values["later"]})
+        later = now + timedelta(days=30)
+        await session.execute(text("UPDATE work_orders SET check_at = :later"), {"later": later})
+        for first in range(1, size, ROWS_AT_ONCE):
+            last = min(first + ROWS_AT_ONCE, size) - 1
+            await session.execute(text(ORDERS), {"first": first, "last": last, "id": order.id, "later": later})
     async with runtime.transaction(None) as session:
         await session.execute(text("ANALYZE work_orders"))
     return tenant

@@ -1,10 +1,12 @@
-"""The service desk: opening and moving orders beside the same SQL by hand, and lists over 1,000 to a million orders.
+"""The service desk: opening and moving orders beside the same SQL by hand, lists over 1,000 to a million orders, and
+how many reports a core triages a second.
 
-Run: .venv/bin/python -m bench.bench_service_desk [--sizes 1000 100000 1000000] [--plans] [--only writes|lists]
+Run: .venv/bin/python -m bench.bench_service_desk [--sizes 1000 100000 1000000] [--plans] [--only writes|lists|triage]
 """
 
 import argparse
 import asyncio
+import dataclasses
 import itertools
 import re
 import tempfile
@@ -25,12 +27,12 @@ from app.feed import Feed
 from app.people.callers import Caller
 from app.queue import Queue
 from app.rest.pages import PageQuery
-from app.runtime import Runtime, open_redis
+from app.runtime import Runtime, open_embedder, open_redis
 from app.service_desk import listing, work_orders
 from app.service_desk.listing import Filters, OrderSort
 from app.service_desk.tables import Channel, OrderKind, Status, Urgency, WorkOrder
 from app.settings import Settings
-from bench import by_hand, desk_town, pairs, passages, town
+from bench import by_hand, desk_town, desk_triage, pairs, passages, town
 from bench.desk_town import Archive, Desk
 from bench.pairs import Side
 from models.scripted_engine import ScriptedEngine
@@ -49,19 +51,24 @@ async def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES))
     parser.add_argument("--plans", action="store_true", help="print the plans of the largest size in full")
-    parser.add_argument("--only", choices=("writes", "lists"))
+    parser.add_argument("--only", choices=("writes", "lists", "triage"))
+    parser.add_argument("--writers", type=int, nargs="+", default=list(WRITERS))
     told = parser.parse_args()
     pairs.conditions()
     met = True
-    if told.only != "lists":
+    if told.only in (None, "writes"):
         # Commits reach the disk here, as they do where Linli runs.
         with tempfile.TemporaryDirectory() as name, embedded.services(Path(name), durable=True) as services:
             await asyncio.to_thread(migrate.upgrade, services.database_owner_url)
-            met &= await writes(services)
-    if told.only != "writes":
+            met &= await writes(services, told.writers)
+    if told.only in (None, "lists"):
         with tempfile.TemporaryDirectory() as name, embedded.services(Path(name), durable=False) as services:
             await asyncio.to_thread(migrate.upgrade, services.database_owner_url)
             met &= await lists(services, told.sizes, in_full=told.plans)
+    if told.only in (None, "triage"):
+        with tempfile.TemporaryDirectory() as name, embedded.services(Path(name), durable=False) as services:
+            await asyncio.to_thread(migrate.upgrade, services.database_owner_url)
+            await triage(services)
     raise SystemExit(0 if met else 1)
 
 
@@ -114,7 +121,16 @@ class Writers:
         return pairs.goal(f"  {what} against the same SQL by hand", ratios["ours"], at_least=RATIO_MIN)
 
 
-async def writes(services: Any) -> bool:
+async def triage(services: Any) -> None:
+    settings = Settings(
+        _env_file=None, database_url=services.database_url, redis_url=services.redis_url, triage_engine=False
+    )
+    async with AsyncExitStack() as stack:
+        runtime, _ = await opened(stack, settings)
+        await desk_triage.measure(dataclasses.replace(runtime, embedder=open_embedder(settings)))
+
+
+async def writes(services: Any, writers: Sequence[int]) -> bool:
     settings = Settings(
         _env_file=None, database_url=services.database_url, redis_url=services.redis_url,
         database_pool_connections=max(WRITERS), queue_waiting_max=10_000_000,
@@ -129,14 +145,14 @@ async def writes(services: Any) -> bool:
             stack.push_async_callback(connection.close)
         # Neighbours of the list write to different communities: one community's numbers are given one by one.
         people = [desk.residents[n] for n in range(RESIDENTS_EACH) for desk in desks]
-        for number in WRITERS:
+        for number in writers:
             ours = [opening(runtime, caller) for caller in people[:number]]
             caught = [await by_hand.catch(engine, one.tenant, work) for one, work in zip(people, ours, strict=False)]
             hands = [sending(connection, [piece]) for connection, piece in zip(connections, caught, strict=False)]
             sessions = [sending_through(runtime, [piece]) for piece in caught]
             met &= await Writers(number, ours, hands, sessions).compare("orders")
             print(f"  {len(caught[0].statements)} statements an order\n")
-        for number in WRITERS:
+        for number in writers:
             places = [desk for _ in range(RESIDENTS_EACH) for desk in desks][:number]
             ours = [await moving(runtime, desk, n // COMMUNITIES) for n, desk in enumerate(places)]
             twins = [await moving(runtime, desk, n // COMMUNITIES) for n, desk in enumerate(places)]

@@ -124,13 +124,14 @@ class Make:
 
     async def resident(
         self, *, place: Place | None = None, role: ResidentRole = ResidentRole.TENANT, verified: bool = True,
-        building_id: UUID | None = None, language: str = "zh",
+        building_id: UUID | None = None, language: str = "zh", household_id: UUID | None = None,
     ) -> Person:  # fmt: skip
+        """Somebody with a home of their own, or in a household that is there."""
         place = place or await self.home()
         building_id = building_id or await self.building(place=place)
         login = f"resident-{next(NUMBERS)}-{uuid4().hex[:6]}"
         account, resident = uuid4(), uuid4()
-        household, room = uuid4(), uuid4()
+        household, room = household_id or uuid4(), uuid4()
         async with self._runtime.transaction(place.tenant) as session:
             session.add(Account(id=account, organisation_id=place.tenant.organisation_id, login=login, name="住户"))
             number = f"{next(NUMBERS)}室"
@@ -141,7 +142,8 @@ class Make:
                 )
             )  # fmt: skip
             await session.flush()
-            session.add(Household(id=household, community_id=place.id, room_id=room))
+            if household_id is None:
+                session.add(Household(id=household, community_id=place.id, room_id=room))
             session.add(
                 Resident(
                     id=resident, community_id=place.id, account_id=account, name="住户", phone="", language=language

@@ -1,6 +1,7 @@
 """Where every question comes in: an emergency is answered right here, before queue, engine and embedder are thought of.
 
-The turn is written as answered, with the approved card, in the transaction that opens the emergency order.
+The turn is written as answered, with the approved card, in the transaction that opens the emergency order. The same way
+a report of a known incident is answered: with what its row tells, and the offer to follow it.
 """
 
 import time
@@ -11,11 +12,12 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.chat import conversations
+from app.chat import conversations, known_incidents
 from app.chat.conversations import TITLE_CHARS, check_text
 from app.chat.tables import ConversationStatus, Mode, Route, Turn, TurnStatus
 from app.chat.texts import Text, say
 from app.chat.turns import TURNS
+from app.clock import CLOCK
 from app.db import is_away
 from app.errors import AppError
 from app.knowledge.language import language_of
@@ -64,12 +66,31 @@ async def ask(
             answer = say(follow_up, language_of(question))
             trace = {"emergency": {"work_order_id": str(order.id), "number": order.number, "follow_up": follow_up}}
             return await _add_answered(
-                session, runtime, caller, question=question, conversation_id=conversation_id, answer=answer,
-                trace=trace,
+                session, runtime, caller, Route.EMERGENCY, question=question, conversation_id=conversation_id,
+                answer=answer, trace=trace,
             )  # fmt: skip
+    if known := await _known(session, runtime, caller, text, conversation_id):
+        return known
     return await conversations.start_turn(
         session, runtime, caller, text=text, conversation_id=conversation_id, history=history
     )
+
+
+async def _known(
+    session: AsyncSession, runtime: Runtime, caller: Caller, text: str, conversation_id: UUID | None
+) -> Turn | None:
+    """The turn of a report of a known incident, and of what a resident makes of that offer. Raises TooManyOrders."""
+    turn_id, question = CLOCK.new_id(), text.strip()
+    answer = await known_incidents.find_answer(
+        session, runtime, caller, question=question, conversation_id=conversation_id, turn_id=turn_id
+    )
+    if answer is None or (conversation_id is not None and not await _speaks(session, caller, conversation_id)):
+        return None
+    return await _add_answered(
+        session, runtime, caller, Route.INCIDENT, turn_id=turn_id, conversation_id=conversation_id,
+        question=check_text(text, chars_max=runtime.settings.turn_text_chars_max), answer=answer.text,
+        trace=answer.trace,
+    )  # fmt: skip
 
 
 async def _speaks(session: AsyncSession, caller: Caller, conversation_id: UUID) -> bool:
@@ -109,7 +130,8 @@ async def _answer(
     else:
         card = f"{card}\n\n{say(Text.EMERGENCY_CALL, language)}"
     times = {"total_ms": round((time.perf_counter() - started) * 1000)}
-    return await _end(session, runtime, turn, answer=card, trace={"emergency": told, "times": times})
+    trace = {"emergency": told, "times": times}
+    return await _end(session, runtime, turn, Route.EMERGENCY, answer=card, trace=trace)
 
 
 async def _report(
@@ -130,18 +152,21 @@ async def _report(
 
 
 async def _add_answered(
-    session: AsyncSession, runtime: Runtime, caller: Caller, *, question: str, conversation_id: UUID, answer: str,
-    trace: dict[str, Any],
+    session: AsyncSession, runtime: Runtime, caller: Caller, route: Route, *, question: str,
+    conversation_id: UUID | None, answer: str, trace: dict[str, Any], turn_id: UUID | None = None,
 ) -> Turn:  # fmt: skip
     own_id, number = await conversations.take_number(
         session, runtime, caller, conversation_id, title=question[:TITLE_CHARS]
     )
     turn = conversations.new_turn(runtime, caller, own_id, number, question=question)
-    return await _end(session, runtime, turn, answer=answer, trace=trace)
+    turn.id = turn_id or turn.id
+    return await _end(session, runtime, turn, route, answer=answer, trace=trace)
 
 
-async def _end(session: AsyncSession, runtime: Runtime, turn: Turn, *, answer: str, trace: dict[str, Any]) -> Turn:
-    turn.status, turn.route, turn.mode = TurnStatus.ANSWERED, Route.EMERGENCY, Mode.FIXED
+async def _end(
+    session: AsyncSession, runtime: Runtime, turn: Turn, route: Route, *, answer: str, trace: dict[str, Any]
+) -> Turn:
+    turn.status, turn.route, turn.mode = TurnStatus.ANSWERED, route, Mode.FIXED
     turn.answer, turn.trace = answer, trace
     turn.started_at = turn.finished_at = runtime.clock()
     session.add(turn)

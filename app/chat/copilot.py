@@ -36,6 +36,8 @@ async def write_draft(runtime: Runtime, lease: Lease) -> None:
     work = await drafts.claim(runtime, lease)
     if work is None:
         return
+    begun = "restart" if work.draft.attempts > 1 else "started"
+    await runtime.feed.publish(work.draft.id, begun, {"attempt": work.draft.attempts}, token=work.token)
     try:
         written = await WRITERS[work.draft.kind](runtime, work)
     except Exception as error:

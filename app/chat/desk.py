@@ -13,6 +13,7 @@ from app.chat.texts import Text, say
 from app.people import communities
 from app.people.tables import Community
 from app.service_desk import deadlines, working_time
+from app.service_desk.local_time import clock
 
 CALL_BACK = timedelta(hours=2)
 """Within so long somebody calls back who could not be had at once; counted from the opening where it is closed."""
@@ -41,14 +42,8 @@ class Desk:
         """What the texts have blanks for."""
         call = say(Text.URGENT_CALL, language, phone=self.phone) if self.phone else ""
         times = {"opens": self.opens_at, "due": self.call_back_by}
-        shown = {name: self._shown(at, language) for name, at in times.items()}
+        shown = {name: clock(at, self.zone, language) for name, at in times.items()}
         return {"minutes": round(self.wait.total_seconds() / 60), "call": call, **shown}
-
-    def _shown(self, at: datetime, language: str) -> str:
-        local = at.astimezone(self.zone)
-        if language == "en":
-            return f"{local:%H:%M} on {local:%B} {local.day}"
-        return f"{local.month}月{local.day}日{local:%H:%M}"
 
 
 async def desk_of(session: AsyncSession, conversation: Conversation, *, now: datetime) -> Desk:

@@ -13,10 +13,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.chat import inbox, story
 from app.chat.claims import asker_of
+from app.chat.inbox_schemas import draft_out
+from app.chat.publishing import END_TOKEN
+from app.chat.relay import Look, Seen
 from app.chat.story import Entry, View
 from app.chat.tables import Conversation, ConversationDraft, DraftKind, DraftStatus, Mode, Turn
 from app.db import Tenant
 from app.errors import Invalid, NotFound
+from app.feed import Event, publish_after_commit
 from app.knowledge.language import language_of
 from app.people.callers import Caller, account_rights, tenant_of_community
 from app.people.tables import ApiKey, Community
@@ -90,6 +94,8 @@ async def ask(
     session.add(row)
     await session.flush()
     send_after_commit(session, job_of(row.id, row.community_id))
+    # So that there is something to follow.
+    publish_after_commit(session, row.id, "accepted", {"draft_id": str(row.id)})
     return row
 
 
@@ -107,6 +113,21 @@ async def get(session: AsyncSession, caller: Caller, conversation_id: UUID, draf
     if found is None:
         raise DraftNotFound
     return found
+
+
+def look_at(caller: Caller, conversation_id: UUID, draft_id: UUID) -> Look:
+    """For whoever follows a draft."""
+
+    async def look(session: AsyncSession) -> Seen:
+        row = await get(session, caller, conversation_id, draft_id)
+        return Seen(None if row.status in OPEN else last_event(row), row.attempts)
+
+    return look
+
+
+def last_event(row: ConversationDraft) -> Event:
+    name = "failed" if row.status is DraftStatus.FAILED else "done"
+    return Event("", name, draft_out(row).model_dump(mode="json"))
 
 
 async def latest_summary(session: AsyncSession, caller: Caller, conversation_id: UUID) -> ConversationDraft | None:
@@ -160,7 +181,7 @@ async def latest_entries(session: AsyncSession, conversation: Conversation) -> l
 
 
 async def save(runtime: Runtime, work: Work, written: Written) -> bool:
-    """False when a newer claim has it."""
+    """Keep it and tell who follows. False when a newer claim has it."""
     values = {
         "status": DraftStatus.DONE, "text": written.text, "mode": written.mode, "citations": written.citations,
         "facts": written.facts,
@@ -181,5 +202,10 @@ async def _end(
     if token is not None:
         statement = statement.where(ConversationDraft.claim_token == token)
     async with runtime.transaction(tenant) as session:
-        ended = statement.values(finished_at=runtime.clock(), **values).returning(ConversationDraft.id)
-        return await session.scalar(ended) is not None
+        ended: ConversationDraft | None = await session.scalar(
+            statement.values(finished_at=runtime.clock(), **values).returning(ConversationDraft)
+        )
+        if ended is not None:
+            event = last_event(ended)
+            publish_after_commit(session, draft_id, event.name, event.data, token=token or END_TOKEN)
+    return ended is not None

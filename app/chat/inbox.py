@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import Select, and_, false, func, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.chat import conversations, cursors, handoff, story
+from app.chat import conversations, handoff, story
 from app.chat.conversations import ConversationNotFound
 from app.chat.handoff import Actor, MoveNotAllowed
 from app.chat.inbox_schemas import FilterIn, InboxItem, inbox_item
@@ -30,6 +30,7 @@ from app.people.callers import Caller, CallerKind
 from app.people.scopes import ROLE_SCOPES
 from app.people.staff import StaffNotFound
 from app.people.tables import Resident, Staff, StaffRight, StaffRole
+from app.rest import time_cursors
 from app.runtime import Runtime
 
 WRITERS = [role for role in StaffRole if "conversations:write" in ROLE_SCOPES[role]]
@@ -102,6 +103,9 @@ async def lock(session: AsyncSession, caller: Caller, conversation_id: UUID) -> 
 
 # Lists
 
+ACTIVITY = b"a"
+"""Marks the cursors of lists by last activity."""
+
 
 def _is_unread() -> Any:
     """Turns meant for people that staff have not read."""
@@ -138,12 +142,12 @@ async def fetch_page(
     """One page, last activity first, and the cursor of the next."""
     row = Conversation
     if cursor:
-        at, row_id = cursors.decode(cursor)
+        at, row_id = time_cursors.decode(ACTIVITY, cursor)
         statement = statement.where(tuple_(row.last_activity_at, row.id) < tuple_(at, row_id))
     ordered = statement.order_by(row.last_activity_at.desc(), row.id.desc()).limit(limit + 1)
     rows = list(await session.scalars(ordered))
     more, rows = len(rows) > limit, rows[:limit]
-    return rows, cursors.encode(rows[-1].last_activity_at, rows[-1].id) if more else None
+    return rows, time_cursors.encode(ACTIVITY, rows[-1].last_activity_at, rows[-1].id) if more else None
 
 
 async def show(session: AsyncSession, rows: Sequence[Conversation]) -> list[InboxItem]:

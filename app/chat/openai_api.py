@@ -14,7 +14,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.chat import asking, relay
-from app.chat.tables import Route, Turn
+from app.chat.tables import AT_ONCE, Turn
 from app.errors import Invalid, Unavailable
 from app.feed import IDLE, Event
 from app.feed_followers import to_json
@@ -100,10 +100,10 @@ async def post_chat_completion(
         await relay.tell_accepted(runtime, turn)
     # A client that reads nothing blocks its socket: only ending its task frees what it holds.
     me = asyncio.current_task()
-    if turn.route is Route.EMERGENCY:
+    if turn.route in AT_ONCE:
         events = relay.events_at_once(turn)
     else:
-        events = relay.events_of(runtime, caller, turn.id, after=None, on_cut=me.cancel if me else None)
+        events = relay.events_of_turn(runtime, caller, turn.id, after=None, on_cut=me.cancel if me else None)
     if body.stream:
         with_usage = body.stream_options is not None and body.stream_options.include_usage
         return relay.EventStream(_chunks(_head(turn, "chat.completion.chunk"), events, with_usage=with_usage))

@@ -1,20 +1,22 @@
 """From the feed to a client: server-sent events that survive a lost feed, and the way to stop a turn."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 import structlog
 from redis.exceptions import RedisError
+from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from app.chat.conversations import ANSWER_TURN, get_turn
 from app.chat.publishing import END_TOKEN
 from app.chat.schemas import turn_out
-from app.chat.tables import FINAL, Route, Turn, TurnStatus
+from app.chat.tables import AT_ONCE, FINAL, Turn, TurnStatus
 from app.db import is_away
 from app.feed import IDLE, Event, FeedGone, FollowerTooSlow, InvalidEventId
 from app.people.callers import Caller
@@ -56,48 +58,75 @@ class EventStream(StreamingResponse):
             leaving.cancel()
 
 
-async def events_of(
+@dataclass(frozen=True)
+class Seen:
+    """A row as whoever follows it needs it: its last event once it has ended, and how often it was begun."""
+
+    end: Event | None
+    attempts: int
+
+
+Look = Callable[[AsyncSession], Awaitable[Seen]]
+
+
+def look_at_turn(caller: Caller, turn_id: UUID) -> Look:
+    async def look(session: AsyncSession) -> Seen:
+        turn = await get_turn(session, caller, turn_id)
+        return Seen(last_event(turn) if turn.status in FINAL else None, turn.attempts)
+
+    return look
+
+
+def events_of_turn(
     runtime: Runtime, caller: Caller, turn_id: UUID, *, after: str | None, on_cut: Callable[[], object] | None = None
 ) -> AsyncGenerator[Event, None]:
-    """The events of a turn until its end, whatever happens to the feed: the row has the last word.
+    """The events of a turn until its end. Raises FollowerTooSlow."""
+    return events_of(runtime, caller, turn_id, look_at_turn(caller, turn_id), after=after, on_cut=on_cut)
+
+
+async def events_of(
+    runtime: Runtime, caller: Caller, row_id: UUID, look: Look, *, after: str | None,
+    on_cut: Callable[[], object] | None = None,
+) -> AsyncGenerator[Event, None]:  # fmt: skip
+    """The events of a row until its end, whatever happens to the feed: the row has the last word.
 
     `on_cut` is called when the client has read nothing for too long. Raises FollowerTooSlow.
     """
     while True:
         try:
-            async with aclosing(runtime.feed.follow(turn_id, after=after, on_cut=on_cut)) as events:
+            async with aclosing(runtime.feed.follow(row_id, after=after, on_cut=on_cut)) as events:
                 async for event in events:
                     yield event
-                    turn = await _read(runtime, caller, turn_id) if event.name == IDLE else None
-                    if turn is not None and turn.status in FINAL:
-                        yield last_event(turn)
+                    seen = await _read(runtime, caller, row_id, look) if event.name == IDLE else None
+                    if seen is not None and seen.end is not None:
+                        yield seen.end
                         return
                     # Thousands wait here, and a row is larger than all else they hold.
-                    turn = None
+                    seen = None
             return
         except (FeedGone, InvalidEventId):
             # An id of what was lost, or of nothing: what the row says, or all of it from the start, is right for both.
-            turn = await _read(runtime, caller, turn_id)
-        if turn is not None and turn.status in FINAL:
-            yield last_event(turn)
+            seen = await _read(runtime, caller, row_id, look)
+        if seen is not None and seen.end is not None:
+            yield seen.end
             return
-        if after is not None and turn is not None:
+        if after is not None and seen is not None:
             # What this client has may not be what comes now: it begins anew.
             after = None
-            yield Event("", "restart", {"attempt": turn.attempts})
+            yield Event("", "restart", {"attempt": seen.attempts})
         yield Event("", IDLE, {})
         await asyncio.sleep(LOST_FEED_POLL_SECONDS)
 
 
-async def _read(runtime: Runtime, caller: Caller, turn_id: UUID) -> Turn | None:
+async def _read(runtime: Runtime, caller: Caller, row_id: UUID, look: Look) -> Seen | None:
     """The row; None while Postgres is away, which is no reason to break off a stream."""
     try:
         async with runtime.transaction(caller.tenant) as session:
-            return await get_turn(session, caller, turn_id)
+            return await look(session)
     except Exception as error:
         if not is_away(error):
             raise
-        log.warning("row_not_read", turn_id=str(turn_id), error=type(error).__name__)
+        log.warning("row_not_read", row_id=str(row_id), error=type(error).__name__)
         return None
 
 
@@ -120,17 +149,17 @@ def last_event(turn: Turn) -> Event:
 
 
 async def server_sent_events(
-    runtime: Runtime, caller: Caller, turn_id: UUID, *, after: str | None
+    runtime: Runtime, caller: Caller, row_id: UUID, look: Look, *, job: str, after: str | None
 ) -> AsyncGenerator[bytes, None]:
-    """The same on the wire, with the place in the queue while the turn waits and comments while all is quiet."""
+    """The same on the wire, with the place in the queue while the row's job waits and comments while all is quiet."""
     started = after is not None
     if not started:
-        async for frame in _position(runtime, turn_id):
+        async for frame in _position(runtime, job, row_id):
             yield frame
     try:
         # A client that reads nothing blocks its socket: only ending its task frees what it holds.
         me = asyncio.current_task()
-        events = events_of(runtime, caller, turn_id, after=after, on_cut=me.cancel if me else None)
+        events = events_of(runtime, caller, row_id, look, after=after, on_cut=me.cancel if me else None)
         async with aclosing(events):
             async for event in events:
                 if event.name != IDLE:
@@ -139,15 +168,15 @@ async def server_sent_events(
                     continue
                 yield b": waiting\n\n"
                 if not started:
-                    async for frame in _position(runtime, turn_id):
+                    async for frame in _position(runtime, job, row_id):
                         yield frame
     except FollowerTooSlow:
-        log.info("follower_too_slow", turn_id=str(turn_id))
+        log.info("follower_too_slow", row_id=str(row_id))
 
 
-async def _position(runtime: Runtime, turn_id: UUID) -> AsyncIterator[bytes]:
+async def _position(runtime: Runtime, job: str, row_id: UUID) -> AsyncIterator[bytes]:
     try:
-        position = await runtime.queue.position(ANSWER_TURN, turn_id)
+        position = await runtime.queue.position(job, row_id)
     except (RedisError, OSError):
         return
     if position is not None:
@@ -171,7 +200,7 @@ async def tell_stopped(runtime: Runtime, turn: Turn) -> None:
 
 async def tell_accepted(runtime: Runtime, turn: Turn) -> None:
     """The first event, so that the feed is there before anyone follows it."""
-    if turn.route is not Route.EMERGENCY:
+    if turn.route not in AT_ONCE:
         await runtime.feed.publish(turn.id, "accepted", _accepted(turn), token=0)
 
 

@@ -20,7 +20,7 @@ from app.chat.schemas import (
     trace_out,
     turn_out,
 )
-from app.chat.tables import Conversation, Route, Turn, TurnStatus
+from app.chat.tables import AT_ONCE, Conversation, Turn, TurnStatus
 from app.feed import check_event_id
 from app.people import audit
 from app.people.callers import Caller, SessionDep, require, require_in_community
@@ -156,6 +156,7 @@ async def position_of(runtime: Runtime, turn: Turn) -> PositionOut | None:
 
 
 def events_response(runtime: Runtime, caller: Caller, turn: Turn, *, after: str | None) -> StreamingResponse:
-    if turn.route is Route.EMERGENCY:
+    if turn.route in AT_ONCE:
         return relay.EventStream(relay.frames_at_once(turn))
-    return relay.EventStream(relay.server_sent_events(runtime, caller, turn.id, after=after))
+    look = relay.look_at_turn(caller, turn.id)
+    return relay.EventStream(relay.server_sent_events(runtime, caller, turn.id, look, job=ANSWER_TURN, after=after))

@@ -35,6 +35,8 @@ class Route(StrEnum):
     KNOWLEDGE = "knowledge"
     SMALL_TALK = "small_talk"
     REFUSAL = "refusal"
+    INCIDENT = "incident"
+    """A known incident was offered, or what the resident made of the offer."""
     HANDOFF = "handoff"
     EMERGENCY = "emergency"
 
@@ -45,6 +47,10 @@ class Mode(StrEnum):
     MODEL = "model"
     QUOTES = "quotes"
     FIXED = "fixed"
+
+
+AT_ONCE = frozenset({Route.EMERGENCY, Route.INCIDENT})
+"""Answered where they were asked: queue and feed never know of them."""
 
 
 class ConversationStatus(StrEnum):

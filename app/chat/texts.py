@@ -13,6 +13,11 @@ class Text(StrEnum):
     GREETING = "greeting"
     THANKS = "thanks"
     GOODBYE = "goodbye"
+    INCIDENT_KNOWN = "incident_known"
+    INCIDENT_FOLLOWED = "incident_followed"
+    INCIDENT_NOW_FOLLOWED = "incident_now_followed"
+    INCIDENT_OVER = "incident_over"
+    INCIDENT_REPORTED = "incident_reported"
     WHO = "who"
     PERSON_CALLED = "person_called"
     PERSON_CALLED_CLOSED = "person_called_closed"
@@ -88,6 +93,28 @@ TEXTS: dict[Text, dict[str, str]] = {
         "zh": "收到，已告诉值班人员您说没事了。他们确认后会结束这个工单。",
         "en": "I told the staff on duty that you say all is well. They will check and then close the work order.",
     },
+    Text.INCIDENT_KNOWN: {
+        "zh": "{said}\n要关注进展吗？回复“关注”，有消息就通知您；您那里情况不同，回复“报修”单独登记。",
+        "en": "{said}\nReply “follow” to be told how it goes on; if it is different at yours, reply “report” and it "
+        "is noted by itself.",
+    },
+    Text.INCIDENT_FOLLOWED: {
+        "zh": "{said}\n您已关注，有消息就通知您；您那里情况不同，回复“报修”单独登记。",
+        "en": "{said}\nYou follow it and will be told how it goes on; if it is different at yours, reply “report” and "
+        "it is noted by itself.",
+    },
+    Text.INCIDENT_NOW_FOLLOWED: {
+        "zh": "好的，已为您关注“{title}”，有进展和恢复时都会通知您。",
+        "en": "Done. You follow “{title}” and will be told how it goes on and when it is over.",
+    },
+    Text.INCIDENT_OVER: {
+        "zh": "这个事件已经结束。如果您那里还没有恢复，请告诉我具体情况。",
+        "en": "This incident is over. If it is not over at yours, tell me what is wrong.",
+    },
+    Text.INCIDENT_REPORTED: {
+        "zh": "已为您单独登记，工单 {number} 号。",
+        "en": "It is noted by itself: work order {number}.",
+    },
     Text.WHO: {
         "zh": "我是邻里助手，一个计算机程序，根据小区的资料回答问题，并注明出处。",
         "en": "I am Linli, a computer program. I answer from the community's documents and name the source.",
@@ -101,7 +128,7 @@ TEXTS: dict[Text, dict[str, str]] = {
     Text.PERSON_CALLED_CLOSED: {
         "zh": "现在是物业下班时间，没有工作人员在线，{opens}上班。您的请求已经记下，{due}前会有人联系您，"
         "可以先把情况写在这里。{call}想继续问我，回复“继续问机器人”。",
-        "en": "The office is closed now and nobody is online; it opens at {opens}. Your request is noted, and somebody "
+        "en": "The office is closed now and nobody is online; it opens on {opens}. Your request is noted, and somebody "
         "will contact you by {due}. You can already write down what it is about. {call}To go on with me, reply "
         "“back to the bot”.",
     },
@@ -129,7 +156,7 @@ TEXTS: dict[Text, dict[str, str]] = {
     },
     Text.STILL_CLOSED: {
         "zh": "现在是物业下班时间，您的请求还在，{opens}上班，{due}前会有人联系您。{call}",
-        "en": "The office is closed now. Your request is kept; it opens at {opens}, and somebody will contact you by "
+        "en": "The office is closed now. Your request is kept; it opens on {opens}, and somebody will contact you by "
         "{due}. {call}",
     },
     Text.WILL_CALL_BACK: {

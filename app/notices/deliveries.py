@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import lru_cache
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import ColumnElement, Select, and_, func, or_, select, true, update
+from sqlalchemy import BindParameter, ColumnElement, Select, and_, bindparam, func, or_, select, true, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -79,20 +80,14 @@ async def tell(
     assert (resident_id is None) != (staff_id is None), "a message is for one person"
     person_kind = PersonKind.STAFF if staff_id else PersonKind.RESIDENT
     message_id, now = CLOCK.new_id(), runtime.clock()
-    written = (
-        insert(Message)
-        .values(
-            id=message_id, community_id=community_id, person_kind=person_kind, person_id=staff_id or resident_id,
-            kind=kind, key=key, title=title, body=body, link=link, created_at=now,
-        )
-        .on_conflict_do_nothing(index_elements=["community_id", "person_id", "key"])
-        .returning(Message.id)
-        .cte("written")
-    )  # fmt: skip
-    # Writing and asking where it goes is one statement, since this stands in many others' transactions.
-    wanted = NoticeChannel.id == through.id if through else _goes_through(community_id, person_kind, kind)
-    found = select(NoticeChannel).join(written, true()).where(wanted).order_by(NoticeChannel.id)
-    channels = (await session.scalars(found.add_cte(written))).all()
+    values = {
+        "id": message_id, "community_id": community_id, "person_kind": person_kind,
+        "person_id": staff_id or resident_id, "kind": kind, "key": key, "title": title, "body": body, "link": link,
+        "created_at": now, "through": through.id if through else None,
+    }  # fmt: skip
+    told = {f"told_{name}": value for name, value in values.items()}
+    statement = _telling(person_kind, kind, named=through is not None)
+    channels = (await session.scalars(statement, told)).all()
     if not channels:
         return
     due_at = await may_go_at(session, community_id, kind, now)
@@ -111,7 +106,31 @@ async def tell(
             send_after_commit(session, job_of(row.id, community_id, loud=row.loud))
 
 
-def _goes_through(community_id: UUID, person: PersonKind, kind: str) -> ColumnElement[bool]:
+@lru_cache(maxsize=512)
+def _telling(person: PersonKind, kind: str, *, named: bool) -> Select[NoticeChannel]:
+    """Write a message and ask where it goes: one statement, since this stands in many others' transactions, and built
+    once, since that takes longer than to run it.
+    """
+    columns = (
+        Message.id, Message.community_id, Message.person_kind, Message.person_id, Message.kind, Message.key,
+        Message.title, Message.body, Message.link, Message.created_at,
+    )  # fmt: skip
+    # A value that bears the name of a column would be written into it, asked for or not.
+    given = {column.key: bindparam(f"told_{column.key}", type_=column.type) for column in columns}
+    written = (
+        insert(Message)
+        .values(given)
+        .on_conflict_do_nothing(index_elements=["community_id", "person_id", "key"])
+        .returning(Message.id)
+        .cte("written")
+    )
+    through = NoticeChannel.id == bindparam("told_through", type_=NoticeChannel.id.type)
+    wanted = through if named else _goes_through(given["community_id"], person, kind)
+    found = select(NoticeChannel).join(written, true()).where(wanted).order_by(NoticeChannel.id)
+    return found.add_cte(written)
+
+
+def _goes_through(community_id: UUID | BindParameter[UUID], person: PersonKind, kind: str) -> ColumnElement[bool]:
     """A condition for the channels that a message for somebody takes."""
     audience = ChannelAudience.STAFF if person is PersonKind.STAFF else ChannelAudience.RESIDENTS
     return and_(

@@ -119,6 +119,9 @@ class CommunitySettings(BaseModel):
         6, description="Hours in which reports of one place may be one incident."
     )
     incident_match_meaning_min: Share = Field(0.6, description="How alike two reports are to be one incident.")
+    incident_chase_minutes: Annotated[int, Field(ge=1, le=1440)] = Field(
+        30, description="Minutes after which the desk is asked again for news of an incident that lasts too long."
+    )
     incident_reports_min: Annotated[int, Field(ge=2, le=100)] = Field(
         3, description="Like reports that are proposed as an incident."
     )
@@ -202,15 +205,16 @@ def merge_settings(defaults: Mapping[str, Any], overrides: Mapping[str, Any]) ->
     """The community's value, else the company's, else ours. Names that are no setting, and values that a setting cannot
     have (an older version let them in), are left out.
     """
-    settings = {}
-    for name, built_in in BUILT_IN.items():
-        if name in overrides and _fits(name, overrides[name]):
-            settings[name] = SettingOut(value=overrides[name], source="community")
-        elif name in defaults and _fits(name, defaults[name]):
-            settings[name] = SettingOut(value=defaults[name], source="organisation")
-        else:
-            settings[name] = SettingOut(value=built_in, source="built_in")
-    return SettingsOut(settings=settings)
+    return SettingsOut(settings={name: merge_setting(name, defaults, overrides) for name in BUILT_IN})
+
+
+def merge_setting(name: str, defaults: Mapping[str, Any], overrides: Mapping[str, Any]) -> SettingOut:
+    """As `merge_settings`, one of them."""
+    if name in overrides and _fits(name, overrides[name]):
+        return SettingOut(value=overrides[name], source="community")
+    if name in defaults and _fits(name, defaults[name]):
+        return SettingOut(value=defaults[name], source="organisation")
+    return SettingOut(value=BUILT_IN[name], source="built_in")
 
 
 def _fits(name: str, value: Any) -> bool:

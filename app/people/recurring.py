@@ -2,16 +2,17 @@
 
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import or_, select
+from sqlalchemy import func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.errors import Conflict, Invalid
-from app.people.callers import CommunityNotFound
-from app.people.tables import Community, Recurring
+from app.people import communities, staff
+from app.people.callers import Caller, CommunityNotFound
+from app.people.tables import Community, Recurring, RotaEntry, StaffShift
 
 ROWS_MAX = 5_000
 """Shifts, or entries of the rota, of one community."""
@@ -56,6 +57,9 @@ class Pattern(Protocol):
     def to_time(self) -> time: ...
 
 
+Row = TypeVar("Row", StaffShift, RotaEntry)
+
+
 def covers(pattern: Pattern, wall: datetime) -> bool:
     """Whether the moment `wall`, local time, lies in it. Who reads 02:30 on the clock twice is there both times."""
     begins_today, now = _begins_on(pattern, wall.date()), wall.time()
@@ -83,6 +87,20 @@ def columns_of(given: Mapping[str, Any]) -> dict[str, Any]:
     if columns.get("weekdays") is not None:
         columns["weekdays"] = sorted(set(columns["weekdays"]))
     return columns
+
+
+async def open_row(session: AsyncSession, caller: Caller, table: type[Row], *, staff_id: UUID, **given: Any) -> Row:
+    """A new shift, or entry of the rota, of a member of staff. Raises: StaffNotFound, DatesReversed, TooManyRows."""
+    await communities.lock(session, caller)
+    member = await staff.get(session, caller, staff_id)
+    ours = select(func.count()).select_from(table).where(table.community_id == caller.community_id)
+    if (await session.scalar(ours) or 0) >= ROWS_MAX:
+        raise TooManyRows
+    row = table(community_id=caller.community_id, staff_id=member.id, **columns_of(given))
+    check_dates(row)
+    session.add(row)
+    await session.flush()
+    return row
 
 
 def check_dates(pattern: Pattern) -> None:

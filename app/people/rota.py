@@ -6,11 +6,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.errors import NotFound
-from app.people import communities, recurring, staff
+from app.people import recurring, staff
 from app.people.callers import Caller
 from app.people.tables import RotaEntry, Staff, StaffRight, StaffRole
 
@@ -44,21 +44,9 @@ async def get(session: AsyncSession, caller: Caller, entry_id: UUID, *, locked: 
     return entry
 
 
-async def open_entry(
-    session: AsyncSession, caller: Caller, *, staff_id: UUID, level: int, **given: Any
-) -> RotaEntry:  # fmt: skip
-    """Put a member of staff on call. Raises: StaffNotFound, DatesReversed, TooManyRows."""
-    await communities.lock(session, caller)
-    member = await staff.get(session, caller, staff_id)
-    kept = await session.scalar(select(func.count()).select_from(visible_to(caller).subquery()))
-    if (kept or 0) >= recurring.ROWS_MAX:
-        raise recurring.TooManyRows
-    columns = recurring.columns_of(given)
-    entry = RotaEntry(community_id=caller.community_id, staff_id=member.id, level=level, **columns)
-    recurring.check_dates(entry)
-    session.add(entry)
-    await session.flush()
-    return entry
+async def open_entry(session: AsyncSession, caller: Caller, **given: Any) -> RotaEntry:
+    """Put a member of staff on call, on the level given. Raises as `recurring.open_row`."""
+    return await recurring.open_row(session, caller, RotaEntry, **given)
 
 
 async def change(session: AsyncSession, entry: RotaEntry, changes: Mapping[str, Any]) -> None:

@@ -5,11 +5,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.errors import NotFound
-from app.people import communities, recurring, staff
+from app.people import recurring, staff
 from app.people.callers import Caller
 from app.people.tables import Staff, StaffShift
 
@@ -35,18 +35,9 @@ async def get(session: AsyncSession, caller: Caller, shift_id: UUID, *, locked: 
     return shift
 
 
-async def open_shift(session: AsyncSession, caller: Caller, *, staff_id: UUID, **given: Any) -> StaffShift:
-    """A new shift of a member of staff. Raises: StaffNotFound, DatesReversed, TooManyRows."""
-    await communities.lock(session, caller)
-    member = await staff.get(session, caller, staff_id)
-    kept = await session.scalar(select(func.count()).select_from(visible_to(caller).subquery()))
-    if (kept or 0) >= recurring.ROWS_MAX:
-        raise recurring.TooManyRows
-    shift = StaffShift(community_id=caller.community_id, staff_id=member.id, **recurring.columns_of(given))
-    recurring.check_dates(shift)
-    session.add(shift)
-    await session.flush()
-    return shift
+async def open_shift(session: AsyncSession, caller: Caller, **given: Any) -> StaffShift:
+    """A new shift of a member of staff. Raises as `recurring.open_row`."""
+    return await recurring.open_row(session, caller, StaffShift, **given)
 
 
 async def change(session: AsyncSession, shift: StaffShift, changes: Mapping[str, Any]) -> None:

@@ -16,7 +16,16 @@ from app.db import Tenant
 from app.people import communities
 from app.people.callers import system_caller
 from app.runtime import Runtime
-from app.service_desk import candidates, duty_hearing, recipients, staffing, transitions, work_orders
+from app.service_desk import (
+    assignment_rules,
+    candidates,
+    duty_hearing,
+    proposing,
+    recipients,
+    staffing,
+    transitions,
+    work_orders,
+)
 from app.service_desk.duty_tables import StaffTurn
 from app.service_desk.staffing import Choice, Mode
 from app.service_desk.tables import (
@@ -32,6 +41,8 @@ log = structlog.get_logger(__name__)
 async def assign(runtime: Runtime, tenant: Tenant, order_id: UUID) -> None:
     """Find somebody for one order, or say why nobody was found. Safe to run twice: the second finds nothing to do."""
     now = runtime.clock()
+    # Nobody is sent about an order that turns out to belong to an incident a moment later.
+    await proposing.match_order(runtime, tenant, order_id)
     async with runtime.transaction(tenant) as session:
         waiting = select(WorkOrder).where(WorkOrder.id == order_id, WorkOrder.assign_at <= now)
         order = (await session.scalars(waiting.with_for_update())).one_or_none()
@@ -40,16 +51,22 @@ async def assign(runtime: Runtime, tenant: Tenant, order_id: UUID) -> None:
         order.assign_at = None
         if not duty_hearing.is_for_staffing(order):
             return
+        at = await duty_hearing.may_be_given_at(session, order, now=now)
+        if at != now:
+            order.assign_at = at
+            order.why = {**(order.why or {}), "staffing": duty_hearing.HELD}
+            return
         settings = await communities.read_settings(session, order.community_id)
         category = await session.get(WorkOrderCategory, order.category_id) if order.category_id else None
         if category is None:
             await _wait_for_a_person(session, runtime, tenant, order, UNSORTED)
             return
-        facts = await candidates.facts_of(session, order, category)
+        rule = await assignment_rules.find(session, order)
+        facts = await candidates.facts_of(session, order, category, rule)
         everybody = await candidates.find(session, order.community_id, now=now)
         # What was offered and nobody took is given to somebody.
         offered = (order.why or {}).get("staffing", {}).get("offered_to") is not None
-        mode = Mode(settings.dispatch_mode)
+        mode = (rule and rule.mode) or Mode(settings.dispatch_mode)
         mode = Mode.DISPATCH if mode is Mode.GRAB and offered else mode
         choice = staffing.choose(facts, everybody, mode=mode)
         order.why = {**(order.why or {}), "staffing": choice.why}

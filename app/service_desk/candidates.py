@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.people import rota, shifts, staff
 from app.people.tables import Space
 from app.service_desk import transitions
-from app.service_desk.duty_tables import StaffArea, StaffTurn
+from app.service_desk.duty_tables import AssignmentRule, StaffArea, StaffTurn
 from app.service_desk.staffing import Candidate, OrderFacts
 from app.service_desk.tables import Urgency, WorkOrder, WorkOrderCategory
 
@@ -20,13 +20,19 @@ DEPTH_MAX = 10
 Path = tuple[UUID, ...]
 
 
-async def facts_of(session: AsyncSession, order: WorkOrder, category: WorkOrderCategory) -> OrderFacts:
+async def facts_of(
+    session: AsyncSession, order: WorkOrder, category: WorkOrderCategory, rule: AssignmentRule | None
+) -> OrderFacts:
     place = order.space_id or order.building_id
     paths = await paths_of(session, [place] if place else [])
     return OrderFacts(
-        skill=category.skill, place=paths.get(place, ()) if place else (), urgent=order.urgency is not Urgency.ROUTINE,
+        skill=(rule and rule.skill) or category.skill,
+        place=paths.get(place, ()) if place else (),
+        urgent=order.urgency is not Urgency.ROUTINE,
         not_for=order.about_staff_id,
-    )  # fmt: skip
+        rule=rule.id if rule else None,
+        named=rule.staff_id if rule else None,
+    )
 
 
 async def find(session: AsyncSession, community_id: UUID, *, now: datetime) -> list[Candidate]:

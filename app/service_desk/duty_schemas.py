@@ -7,7 +7,9 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from app.people.schemas import Body, FromRow
+from app.people.tables import Skill
 from app.service_desk.duty_tables import RingAnswer, RingState
+from app.service_desk.staffing import Mode
 from app.service_desk.tables import CategoryClass
 
 Minutes = Annotated[int, Field(ge=1, le=525_600, description="Of working time; in emergencies, of the clock.")]
@@ -42,6 +44,34 @@ class SlaRuleOut(FromRow):
     resolve_minutes: int
     warn_minutes: int | None
     escalate_minutes: int | None
+    created_at: datetime
+
+
+class AssignmentRuleIn(Body):
+    """Who gets the orders of a category, with all below it, in a building; left out means every one."""
+
+    category_id: UUID | None = None
+    building_id: UUID | None = None
+    skill: Skill | None = Field(None, description="In place of the category's.", examples=["plumbing"])
+    staff_id: UUID | None = Field(None, description="Who gets them, as long as they are at work and able.")
+    mode: Mode | None = Field(None, description="In place of the community's.")
+
+
+class AssignmentRuleChange(Body):
+    """What is left out stays; null takes a choice back."""
+
+    skill: Skill | None = None
+    staff_id: UUID | None = None
+    mode: Mode | None = None
+
+
+class AssignmentRuleOut(FromRow):
+    id: UUID
+    category_id: UUID | None
+    building_id: UUID | None
+    skill: str | None
+    staff_id: UUID | None
+    mode: Mode | None
     created_at: datetime
 
 

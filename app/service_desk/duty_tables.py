@@ -8,6 +8,7 @@ from sqlalchemy import ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.db import Base, HasId, enum_column
+from app.service_desk.staffing import Mode
 from app.service_desk.tables import CategoryClass
 
 
@@ -30,6 +31,28 @@ class SlaRule(HasId, Base):
     resolve_minutes: Mapped[int]
     warn_minutes: Mapped[int | None]
     escalate_minutes: Mapped[int | None]
+    created_at: Mapped[datetime]
+
+
+class AssignmentRule(HasId, Base):
+    """Who gets the orders of a category (and all below it) in a building; None stands for every one.
+
+    What is None of `skill`, `mode` and `staff_id` is as the category and the community's settings say.
+    """
+
+    __tablename__ = "assignment_rules"
+    __table_args__ = (
+        UniqueConstraint("community_id", "category_id", "building_id", postgresql_nulls_not_distinct=True),
+        Index("ix_assignment_rules_category_id", "category_id"),
+        Index("ix_assignment_rules_building_id", "building_id"),
+        Index("ix_assignment_rules_staff_id", "staff_id"),
+    )
+    community_id: Mapped[UUID] = mapped_column(ForeignKey("communities.id", ondelete="CASCADE"))
+    category_id: Mapped[UUID | None] = mapped_column(ForeignKey("work_order_categories.id", ondelete="CASCADE"))
+    building_id: Mapped[UUID | None] = mapped_column(ForeignKey("spaces.id", ondelete="CASCADE"))
+    skill: Mapped[str | None]
+    staff_id: Mapped[UUID | None] = mapped_column(ForeignKey("staff.id", ondelete="CASCADE"))
+    mode: Mapped[Mode | None] = mapped_column(enum_column(Mode))
     created_at: Mapped[datetime]
 
 

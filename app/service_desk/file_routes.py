@@ -25,7 +25,7 @@ Own = Annotated[Caller, Depends(require("workorders:own"))]
 Reader = Annotated[Caller, Depends(require_in_community("workorders:read"))]
 Writer = Annotated[Caller, Depends(require_in_community("workorders:write"))]
 PageDep = Annotated[PageQuery, Depends(page_query)]
-Upload = Annotated[UploadFile, File(description="A photo (JPEG, PNG, WebP, GIF, BMP), pdf, docx, xlsx or text.")]
+Upload = Annotated[UploadFile, File(description="A photo (JPEG, PNG, WebP, HEIC, GIF, BMP), pdf, docx, xlsx or text.")]
 BYTES: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The file, as an attachment.",
@@ -56,6 +56,12 @@ async def get_my_file(order_id: UUID, file_id: UUID, caller: Own, runtime: Runti
     return await _download(runtime, caller, order_id, file_id, own=True)
 
 
+@mine.delete("/{file_id}", status_code=204)
+async def delete_my_file(order_id: UUID, file_id: UUID, caller: Own, session: SessionDep, runtime: RuntimeDep) -> None:
+    """Take a file off again that the caller added."""
+    await files.remove(session, runtime, caller, order_id, file_id, own=True)
+
+
 @staff.get("")
 async def get_files(order_id: UUID, caller: Reader, session: SessionDep, page: PageDep) -> Page[FileOut]:
     order = await work_orders.get(session, caller, order_id)
@@ -76,6 +82,12 @@ async def post_file(
 @staff.get("/{file_id}", response_class=Response, responses=BYTES, openapi_extra={"x-personal-data": True})
 async def get_file(order_id: UUID, file_id: UUID, caller: Reader, runtime: RuntimeDep) -> Response:
     return await _download(runtime, caller, order_id, file_id, own=False)
+
+
+@staff.delete("/{file_id}", status_code=204)
+async def delete_file(order_id: UUID, file_id: UUID, caller: Writer, session: SessionDep, runtime: RuntimeDep) -> None:
+    """Take a file off the order. That it was there, and who removed it, stays in its events."""
+    await files.remove(session, runtime, caller, order_id, file_id)
 
 
 async def _add(

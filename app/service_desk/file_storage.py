@@ -61,6 +61,29 @@ async def get(settings: Settings, key: str) -> bytes:
         raise StorageAway from error
 
 
+async def has(settings: Settings, key: str) -> bool:
+    """Whether bytes lie under this key. Raises StorageAway."""
+    try:
+        await obstore.head_async(_store(settings.files_url, settings.data_dir), key)
+    except (NotFoundError, FileNotFoundError):
+        return False
+    except BaseError as error:
+        log.error("file_not_found_out", key=key, error=type(error).__name__)
+        raise StorageAway from error
+    return True
+
+
+async def delete(settings: Settings, key: str) -> None:
+    """The bytes under this key are no more; there may have been none. Raises StorageAway."""
+    try:
+        await obstore.delete_async(_store(settings.files_url, settings.data_dir), key)
+    except (NotFoundError, FileNotFoundError):
+        return
+    except BaseError as error:
+        log.error("file_not_deleted", key=key, error=type(error).__name__)
+        raise StorageAway from error
+
+
 @lru_cache(maxsize=8)
 def _store(url: str, data_dir: Path) -> ObjectStore:
     """One for the process: it keeps its connections. Credentials come from the environment (AWS_…)."""

@@ -20,17 +20,23 @@ from sqlalchemy import Select, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 import app
+from app.db import Tenant
 from app.errors import Conflict, Invalid, NotFound
 from app.knowledge import reading
 from app.knowledge.reading import UploadTooLarge
 from app.people import audit
-from app.people.callers import Caller, CallerKind
+from app.people.callers import Caller, CallerKind, system_caller
+from app.queue import Job, Lane, send_after_commit
 from app.runtime import Runtime
 from app.service_desk import file_storage, work_orders
 from app.service_desk.errors import CommentHidden
 from app.service_desk.tables import EventKind, Visibility, WorkOrder, WorkOrderFile
 from app.settings import Settings
 
+FORGET = "service_desk.forget_file"
+"""The job that deletes what was removed; its row is the file."""
+HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+"""What a photo of an iPhone says it is, after `ftyp`."""
 PICTURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"BM")
 MEDIA_TYPES = {
     "pdf": "application/pdf",
@@ -49,8 +55,8 @@ REFUSALS: dict[str, tuple[str, str]] = {
         "处理该图片超出了允许的内存或时间。",
     ),
     "file_type_unsupported": (
-        "Attach photos (JPEG, PNG, WebP, GIF, BMP), pdf, docx, xlsx or text.",
-        "请上传照片（JPEG、PNG、WebP、GIF、BMP）或 pdf、docx、xlsx、文本文件。",
+        "Attach photos (JPEG, PNG, WebP, HEIC, GIF, BMP), pdf, docx, xlsx or text.",
+        "请上传照片（JPEG、PNG、WebP、HEIC、GIF、BMP）或 pdf、docx、xlsx、文本文件。",
     ),
 }
 
@@ -92,7 +98,9 @@ class Checked:
 def files_of(caller: Caller, order: WorkOrder, *, own: bool = False) -> Select[WorkOrderFile]:
     """The files of an order that `work_orders.get` gave; with `own`, what its reporter may see."""
     statement = select(WorkOrderFile).where(
-        WorkOrderFile.community_id == caller.community_id, WorkOrderFile.work_order_id == order.id
+        WorkOrderFile.community_id == caller.community_id,
+        WorkOrderFile.work_order_id == order.id,
+        WorkOrderFile.removed_at.is_(None),
     )
     return statement.where(WorkOrderFile.visibility == Visibility.RESIDENT) if own else statement
 
@@ -108,29 +116,93 @@ async def add(
     if caller.kind is CallerKind.RESIDENT and visibility is not Visibility.RESIDENT:
         raise CommentHidden
     async with runtime.transaction(caller.tenant) as before:
-        await work_orders.get(before, caller, order_id, own=own)
+        await work_orders.lock(before, caller, order_id, own=own)
     checked = await check(runtime.settings, data, name)
     digest = sha256(checked.data).hexdigest()
     key = file_storage.key_of(caller.community_id, order_id, digest)
     await file_storage.put(runtime.settings, key, checked.data)
     order = await work_orders.lock(session, caller, order_id, own=own)
     everything = files_of(caller, order)
-    same = everything.where(WorkOrderFile.sha256 == digest, WorkOrderFile.visibility == visibility)
-    if (there := await session.scalar(same)) is not None:
+    there = await _same(session, order, digest, visibility)
+    if there is not None and there.removed_at is None:
         return there
+    if not await file_storage.has(runtime.settings, key):
+        # Removed a moment ago, between being stored and the lock.
+        await file_storage.put(runtime.settings, key, checked.data)
     files_max = runtime.settings.files_per_order_max
     if (await session.scalar(everything.with_only_columns(func.count())) or 0) >= files_max:
         raise TooManyFiles(files_max)
-    kept = WorkOrderFile(
-        community_id=caller.community_id, work_order_id=order.id, author_kind=caller.kind, author_id=caller.id,
-        visibility=visibility, name=name, media_type=checked.media_type, bytes_count=len(checked.data),
-        width=checked.width, height=checked.height, sha256=digest, storage_key=key, created_at=runtime.clock(),
+    kept = there or WorkOrderFile(
+        community_id=caller.community_id, work_order_id=order.id, visibility=visibility,
+        media_type=checked.media_type, bytes_count=len(checked.data), width=checked.width, height=checked.height,
+        sha256=digest, storage_key=key,
     )  # fmt: skip
+    kept.author_kind, kept.author_id, kept.name = caller.kind, caller.id, name
+    kept.created_at, kept.removed_at = runtime.clock(), None
     session.add(kept)
     await session.flush()
     facts: dict[str, Any] = {"file_id": kept.id, "media_type": kept.media_type, "visibility": visibility}
     await work_orders.record(session, runtime, caller, order, EventKind.FILE_ADDED, facts=facts)
     return kept
+
+
+async def _same(session: AsyncSession, order: WorkOrder, digest: str, visibility: Visibility) -> WorkOrderFile | None:
+    """The same file on the order, also one that was removed and is not yet forgotten."""
+    statement = select(WorkOrderFile).where(
+        WorkOrderFile.work_order_id == order.id, WorkOrderFile.sha256 == digest, WorkOrderFile.visibility == visibility
+    )
+    return (await session.scalars(statement)).one_or_none()
+
+
+async def remove(
+    session: AsyncSession, runtime: Runtime, caller: Caller, order_id: UUID, file_id: UUID, *, own: bool = False
+) -> None:
+    """Take a file off an order; that it was there stays in the order's events. Safe to repeat until a job has deleted
+    its bytes.
+
+    Residents remove what they added themselves, staff any. Raises: WorkOrderNotFound, FileNotFoundHere.
+    """
+    order = await work_orders.lock(session, caller, order_id, own=own)
+    statement = select(WorkOrderFile).where(WorkOrderFile.work_order_id == order.id, WorkOrderFile.id == file_id)
+    if own:
+        statement = statement.where(WorkOrderFile.author_kind == caller.kind, WorkOrderFile.author_id == caller.id)
+    found: WorkOrderFile | None = await session.scalar(statement)
+    if found is None:
+        raise FileNotFoundHere
+    if found.removed_at is not None:
+        return
+    found.removed_at = runtime.clock()
+    facts: dict[str, Any] = {"file_id": found.id, "media_type": found.media_type, "visibility": found.visibility}
+    await work_orders.record(session, runtime, caller, order, EventKind.FILE_REMOVED, facts=facts)
+    send_after_commit(session, forget_job(found.id, caller.community_id))
+
+
+def forget_job(file_id: UUID, community_id: UUID) -> Job:
+    return Job(FORGET, file_id, community_id, lane=Lane.SERVICE)
+
+
+async def forget(runtime: Runtime, tenant: Tenant, file_id: UUID) -> None:
+    """Delete the bytes of a file that was removed, then its row. Safe to run twice.
+
+    Raises StorageAway: the row stays, so that a sweep sends the job again.
+    """
+    async with runtime.transaction(tenant) as session:
+        statement = select(WorkOrderFile).where(WorkOrderFile.id == file_id, WorkOrderFile.removed_at.is_not(None))
+        found = (await session.scalars(statement)).one_or_none()
+        if found is None:
+            return
+        # Who adds the same file again waits for this, or is found here.
+        await work_orders.lock(session, system_caller(tenant), found.work_order_id)
+        await session.refresh(found)
+        if found.removed_at is None:
+            return
+        others = select(WorkOrderFile.id).where(
+            WorkOrderFile.work_order_id == found.work_order_id, WorkOrderFile.storage_key == found.storage_key,
+            WorkOrderFile.id != found.id,
+        )  # fmt: skip
+        if await session.scalar(others.limit(1)) is None:
+            await file_storage.delete(runtime.settings, found.storage_key)
+        await session.delete(found)
 
 
 async def download(
@@ -160,7 +232,8 @@ async def check(settings: Settings, data: bytes, name: str) -> Checked:
     """
     if len(data) > settings.upload_bytes_max:
         raise UploadTooLarge(settings.upload_bytes_max)
-    if data.startswith(PICTURES) or (data[:4] == b"RIFF" and data[8:12] == b"WEBP"):
+    webp, heif = data[:4] == b"RIFF" and data[8:12] == b"WEBP", data[4:8] == b"ftyp" and data[8:12] in HEIF_BRANDS
+    if data.startswith(PICTURES) or webp or heif:
         return await _draw_anew(settings, data)
     kind = reading.kind_of(data, name, unpacked_bytes_max=settings.unpacked_bytes_max)
     if kind not in MEDIA_TYPES:

@@ -1,5 +1,8 @@
 """What incidents are refused for."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from app.errors import Conflict, Invalid, NotFound
 from app.service_desk.incident_tables import INCIDENT_MOVES, IncidentStatus
 
@@ -26,6 +29,19 @@ class IncidentOver(Conflict):
 
     def __init__(self) -> None:
         super().__init__("This incident is over.", "该事件已经结束。")
+
+
+class IncidentKnown(Conflict):
+    """Nothing was opened yet. `facts` are what /me/workorders/matches says: incidents to follow, and like orders."""
+
+    code = "incident_known"
+
+    def __init__(self, offers: Sequence[Mapping[str, str]], known: Mapping[str, Any]) -> None:
+        en, zh = (" ".join(offer[language] for offer in offers) for language in ("en", "zh"))
+        super().__init__(
+            f"{en} Follow it, or report all the same with open_anyway.",
+            f"{zh}您可以关注，也可以带上 open_anyway 照常报修。", **known,
+        )  # fmt: skip
 
 
 class IncidentFollowed(Conflict):

@@ -85,7 +85,8 @@ async def facts_of(session: AsyncSession, incident: Incident) -> dict[str, Any]:
     settings = await communities.read_settings(session, incident.community_id)
     zone = ZoneInfo(community.timezone)
     labels = [label for _, label in (await incidents.labels_of(session, [incident]))[incident.id]]
-    ends = incident.ended_at if incident.status is IncidentStatus.CLOSED else incident.expected_end_at
+    expected = None if incident.is_late else incident.expected_end_at
+    ends = incident.ended_at if incident.status is IncidentStatus.CLOSED else expected
     return {
         "community": {"zh": community.name, "en": community.name_en or community.name},
         "what": {"zh": KINDS[incident.kind].zh, "en": KINDS[incident.kind].en},

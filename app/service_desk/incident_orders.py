@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.errors import Conflict
 from app.notices import deliveries
-from app.people.callers import Caller, CallerKind
+from app.people.callers import Caller, CallerKind, system_caller
 from app.runtime import Runtime
 from app.service_desk import effects, incident_words, incidents, work_orders
 from app.service_desk.incident_errors import IncidentOver
@@ -70,6 +70,17 @@ async def unlink(session: AsyncSession, runtime: Runtime, caller: Caller, order:
     order.incident_id = None
     effects.touch(order, runtime.clock())
     await work_orders.record(session, runtime, caller, order, EventKind.LINKED, facts=facts)
+
+
+async def unlink_all(session: AsyncSession, runtime: Runtime, caller: Caller, incident: Incident) -> None:
+    """Take every order out of a locked incident that will be no more."""
+    linked = select(WorkOrder.id).where(
+        WorkOrder.community_id == incident.community_id, WorkOrder.incident_id == incident.id
+    )
+    # Also those that this caller does not see: none may be left behind.
+    system = system_caller(caller.tenant)
+    for order in await lock_orders(session, system, list(await session.scalars(linked))):
+        await unlink(session, runtime, caller, order)
 
 
 async def lock_orders(session: AsyncSession, caller: Caller, order_ids: Collection[UUID]) -> list[WorkOrder]:

@@ -86,9 +86,11 @@ async def patch_incident(
 
 
 @router.delete("/incidents/{incident_id}", status_code=204)
-async def delete_incident(incident_id: UUID, caller: Writer, session: SessionDep) -> None:
-    """Delete one opened by mistake. Once residents follow it, it is closed or dismissed instead."""
-    await incidents.remove(session, await incidents.get(session, caller, incident_id, locked=True))
+async def delete_incident(incident_id: UUID, caller: Writer, session: SessionDep, runtime: RuntimeDep) -> None:
+    """Delete one opened by mistake; its orders go on one by one. Once residents follow it, it is closed."""
+    incident = await incidents.get(session, caller, incident_id, locked=True)
+    await incident_orders.unlink_all(session, runtime, caller, incident)
+    await incidents.remove(session, incident)
 
 
 @router.post("/incidents/{incident_id}/confirm")

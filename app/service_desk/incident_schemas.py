@@ -97,6 +97,7 @@ class IncidentOut(BaseModel):
     spaces: list[PlaceOut] = Field(description="Empty: the whole community.")
     began_at: datetime
     expected_end_at: datetime | None
+    is_late: bool = Field(description="The expected end has passed, and no new one is known.")
     ended_at: datetime | None
     opened_by_kind: CallerKind = Field(description="`system`: Linli suspected it from like reports.")
     confirmed_at: datetime | None
@@ -155,6 +156,7 @@ class MyIncidentOut(BaseModel):
     places: list[str]
     began_at: datetime
     expected_end_at: datetime | None
+    is_late: bool = Field(description="The expected end has passed, and no new one is known.")
     ended_at: datetime | None
     following: bool
     followers_count: int
@@ -197,5 +199,7 @@ class MatchesOut(BaseModel):
     """Empty lists: nothing is known of it, open the order."""
 
     incidents: list[IncidentMatch]
-    workorders: list[OrderMatch] = Field(description="The caller's own like orders; for staff all of them.")
+    workorders: list[OrderMatch] = Field(
+        description="Like orders of the caller and their household; for staff all of them."
+    )
     others_count: int = Field(description="Like orders of other homes near the place, lately.")

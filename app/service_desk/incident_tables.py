@@ -44,7 +44,8 @@ class Incident(HasId, Base):
     """One failure that concerns many. Suspected ones were opened by Linli from like reports and wait for staff.
 
     Without rows in `incident_spaces` it concerns the whole community. `news_number` counts what was told of it;
-    a job brings followers up to it, and `told_number` then follows.
+    a job brings followers up to it, and `told_number` then follows. `chase_at`: when somebody is told that the expected
+    end has passed, and again as long as nobody says anything new; `chased_count` since when.
     """
 
     __tablename__ = "incidents"
@@ -54,6 +55,7 @@ class Incident(HasId, Base):
             "ix_incidents_live", "community_id", "id", postgresql_where=text("status IN ('suspected', 'open')")
         ),
         Index("ix_incidents_untold", "updated_at", postgresql_where=text("told_number < news_number")),
+        Index("ix_incidents_chase", "chase_at", postgresql_where=text("chase_at IS NOT NULL")),
     )  # fmt: skip
     community_id: Mapped[UUID] = mapped_column(ForeignKey("communities.id", ondelete="CASCADE"))
     kind: Mapped[IncidentKind] = mapped_column(enum_column(IncidentKind))
@@ -72,9 +74,21 @@ class Incident(HasId, Base):
     close_note: Mapped[str] = mapped_column(default="")
     news_number: Mapped[int] = mapped_column(default=0)
     told_number: Mapped[int] = mapped_column(default=0)
+    chase_at: Mapped[datetime | None]
+    chased_count: Mapped[int] = mapped_column(default=0, server_default="0")
     version: Mapped[int] = mapped_column(default=1)
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
+
+    @property
+    def is_late(self) -> bool:
+        """Whether it was found to last longer than was said, and nothing new was said since."""
+        return self.chased_count > 0
+
+    def expect_end(self, at: datetime | None) -> None:
+        """When it should be over; whoever must say something new is chased from then on."""
+        self.expected_end_at = self.chase_at = at
+        self.chased_count = 0
 
 
 class IncidentSpace(Base):

@@ -1,6 +1,7 @@
 """Incidents as they are shown: to staff, to residents, and as an offer before an order is opened."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import func, select
@@ -95,20 +96,21 @@ async def show_followers(session: AsyncSession, followers: Sequence[IncidentFoll
 async def show_mine(session: AsyncSession, caller: Caller, found: Sequence[Incident]) -> list[MyIncidentOut]:
     ids = [incident.id for incident in found]
     labels, followers = await incidents.labels_of(session, found), await incidents.follower_counts(session, ids)
-    news, mine = await news_of(session, ids), await _followed(session, caller, ids)
+    news, mine = await news_of(session, ids), await followed_by(session, caller, ids)
     return [
         MyIncidentOut(
             id=one.id, kind=one.kind, status=one.status, title=one.title,
             text=Words(zh=one.resident_text, en=one.resident_text_en),
             places=[label for _, label in labels[one.id]], began_at=one.began_at,
-            expected_end_at=one.expected_end_at, ended_at=one.ended_at, following=one.id in mine,
+            expected_end_at=one.expected_end_at, is_late=one.is_late, ended_at=one.ended_at,
+            following=one.id in mine,
             followers_count=followers.get(one.id, 0), news=news.get(one.id, []),
         )
         for one in found
     ]  # fmt: skip
 
 
-async def _followed(session: AsyncSession, caller: Caller, incident_ids: Sequence[UUID]) -> set[UUID]:
+async def followed_by(session: AsyncSession, caller: Caller, incident_ids: Sequence[UUID]) -> set[UUID]:
     if caller.kind is not CallerKind.RESIDENT:
         return set()
     rows = await session.scalars(
@@ -150,7 +152,7 @@ async def find_matches(
         for other in _near(report, incident_matching.like_reports(report, around, alike=alike), resident=resident)
     }
     return MatchesOut(
-        incidents=await _offers(session, caller, list(known.values())[:MATCHES_MAX]),
+        incidents=await _offers(session, caller, list(known.values())[:MATCHES_MAX], now=runtime.clock()),
         workorders=await _orders(session, caller, telling, {one.id: one.telling for one in near.values() if one.id}),
         others_count=len({other.home for other in near.values() if not _is_own(caller, other)}),
     )
@@ -167,18 +169,20 @@ def _is_own(caller: Caller, report: Report) -> bool:
 
 
 async def _offers(
-    session: AsyncSession, caller: Caller, known: Sequence[tuple[KnownIncident, float]]
+    session: AsyncSession, caller: Caller, known: Sequence[tuple[KnownIncident, float]], *, now: datetime
 ) -> list[IncidentMatch]:
     zone = await zone_of(session, caller.community_id)
     found = [one.incident for one, _ in known]
     labels = await incidents.labels_of(session, found)
-    mine = await _followed(session, caller, [incident.id for incident in found])
+    mine = await followed_by(session, caller, [incident.id for incident in found])
     return [
         IncidentMatch(
             incident_id=one.incident.id, kind=one.incident.kind, status=one.incident.status, title=one.incident.title,
             places=[label for _, label in labels[one.incident.id]], began_at=one.incident.began_at,
             expected_end_at=one.incident.expected_end_at, likeness=round(score, 3), following=one.incident.id in mine,
-            offer=Words(**incident_words.known_since(one.incident, zone)),
+            offer=Words(
+                **incident_words.known_since(one.incident, zone, now=now, following=one.incident.id in mine)
+            ),
         )
         for one, score in known
     ]  # fmt: skip

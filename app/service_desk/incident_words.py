@@ -1,5 +1,6 @@
 """What people are told of an incident, in both languages: {"zh": …, "en": …}. Pure."""
 
+from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from app.service_desk.incident_kinds import KINDS, IncidentKind
@@ -18,17 +19,53 @@ def title(incident: Incident) -> Words:
     return {"zh": incident.title, "en": f"{incident.title} ({KINDS[incident.kind].en})"}
 
 
-def known_since(incident: Incident, zone: ZoneInfo) -> Words:
+def known_since(incident: Incident, zone: ZoneInfo, *, now: datetime, following: bool = False) -> Words:
     """What is offered before an order is opened: "known since 08:10, expected 12:00; follow?"."""
+    said = how_it_stands(incident, zone, now=now)
+    ask = {"zh": "您已关注，有进展会通知您。", "en": "You follow it and will be told how it goes on."}
+    if not following:
+        ask = {"zh": "要关注进展吗？", "en": "Follow it?"}
+    return {"zh": f"{said['zh']}。{ask['zh']}", "en": f"{said['en']}. {ask['en']}"}
+
+
+def how_it_stands(incident: Incident, zone: ZoneInfo, *, now: datetime) -> Words:
+    """Since when it is known and until when it is expected to last, without a full stop."""
     zh = f"{incident.title}：{clock(incident.began_at, zone, 'zh')}起已知悉"
     en = f"{incident.title}: known since {clock(incident.began_at, zone, 'en')}"
     if incident.status is IncidentStatus.SUSPECTED:
         zh = f"{incident.title}：{clock(incident.began_at, zone, 'zh')}起有多户反映，正在核实"
         en = f"{incident.title}: reported by several homes since {clock(incident.began_at, zone, 'en')}, being checked"
-    if incident.expected_end_at is not None:
+    if incident.expected_end_at is not None and incident.expected_end_at > now:
         zh += f"，预计{clock(incident.expected_end_at, zone, 'zh')}恢复"
         en += f", expected to end {clock(incident.expected_end_at, zone, 'en')}"
-    return {"zh": f"{zh}。要关注进展吗？", "en": f"{en}. Follow it?"}
+    elif incident.expected_end_at is not None:
+        zh += f"，原预计{clock(incident.expected_end_at, zone, 'zh')}恢复，现已超过，新的时间待确认"
+        en += f", was expected to end {clock(incident.expected_end_at, zone, 'en')}; a new time is not known yet"
+    return {"zh": zh, "en": en}
+
+
+def overran(incident: Incident, zone: ZoneInfo) -> Words:
+    """What followers are told when the expected end has passed."""
+    at = _expected(incident, zone)
+    return {
+        "zh": f"原预计{at['zh']}恢复，现已超过，很抱歉。新的时间确定后会马上通知您。",
+        "en": f"It was expected to end {at['en']} and has not; we are sorry. You will be told as soon as a new time is "
+        "known.",
+    }
+
+
+def late(incident: Incident, zone: ZoneInfo) -> Words:
+    """What the desk is told then, and again until somebody says something new."""
+    at = _expected(incident, zone)
+    return {
+        "zh": f"原预计{at['zh']}恢复，现已超过。请更新预计时间，或结束该事件。",
+        "en": f"It was expected to end {at['en']}. Say when it will be over, or that it is.",
+    }
+
+
+def _expected(incident: Incident, zone: ZoneInfo) -> Words:
+    assert incident.expected_end_at is not None
+    return {language: clock(incident.expected_end_at, zone, language) for language in ("zh", "en")}
 
 
 def linked(incident: Incident) -> Words:

@@ -142,11 +142,11 @@ async def open_incident(
     incident = Incident(
         id=CLOCK.new_id(), community_id=caller.community_id, kind=kind, status=status, title=title,
         resident_text=stated.get("resident_text", ""), resident_text_en=stated.get("resident_text_en", ""),
-        category_id=stated.get("category_id"), began_at=began_at or now,
-        expected_end_at=stated.get("expected_end_at"), opened_by_kind=caller.kind, opened_by_id=caller.id,
-        confirmed_at=now if status is IncidentStatus.OPEN else None, close_note="", news_number=0, told_number=0,
-        version=1, created_at=now, updated_at=now,
+        category_id=stated.get("category_id"), began_at=began_at or now, opened_by_kind=caller.kind,
+        opened_by_id=caller.id, confirmed_at=now if status is IncidentStatus.OPEN else None, close_note="",
+        news_number=0, told_number=0, version=1, created_at=now, updated_at=now,
     )  # fmt: skip
+    incident.expect_end(stated.get("expected_end_at"))
     await _check(session, caller, incident)
     session.add(incident)
     await session.flush()
@@ -200,8 +200,7 @@ async def change(
     news = {"expected_end_at", "resident_text"} & {
         name for name, value in given.items() if value != getattr(incident, name)
     }
-    for name, value in given.items():
-        setattr(incident, name, value)
+    _set(incident, given)
     await _check(session, caller, incident)
     if space_ids is not None:
         await _set_spaces(session, caller, incident, space_ids)
@@ -210,6 +209,16 @@ async def change(
             session, runtime, caller, incident, text=incident.resident_text, text_en=incident.resident_text_en
         )
     return await touch(session, runtime, incident)
+
+
+def _set(incident: Incident, values: Mapping[str, Any]) -> None:
+    for name, value in values.items():
+        if name != "expected_end_at":
+            setattr(incident, name, value)
+        elif value != incident.expected_end_at:
+            incident.expect_end(value)
+            if incident.status not in LIVE:
+                incident.chase_at = None
 
 
 async def touch(session: AsyncSession, runtime: Runtime, incident: Incident) -> Incident:
@@ -228,8 +237,8 @@ async def add_news(
     incident.updated_at = runtime.clock()
     news = IncidentNews(
         community_id=incident.community_id, incident_id=incident.id, number=incident.news_number, text=text,
-        text_en=text_en, expected_end_at=incident.expected_end_at, ends=ends, by_kind=caller.kind, by_id=caller.id,
-        created_at=runtime.clock(),
+        text_en=text_en, expected_end_at=None if incident.is_late else incident.expected_end_at, ends=ends,
+        by_kind=caller.kind, by_id=caller.id, created_at=runtime.clock(),
     )  # fmt: skip
     session.add(news)
     await session.flush()
@@ -244,8 +253,7 @@ async def tell(
     """News about a locked incident that lasts, with a new expected end or as before. Raises IncidentOver."""
     if incident.status not in LIVE:
         raise IncidentOver
-    for name, value in changes.items():
-        setattr(incident, name, value)
+    _set(incident, changes)
     await _check(session, caller, incident)
     await add_news(session, runtime, caller, incident, text=text, text_en=text_en)
     return await touch(session, runtime, incident)
@@ -259,6 +267,8 @@ def _move(incident: Incident, wanted: IncidentStatus) -> None:
     if wanted not in INCIDENT_MOVES[incident.status]:
         raise IncidentMoveNotAllowed(incident.status, wanted)
     incident.status = wanted
+    if wanted not in LIVE:
+        incident.chase_at, incident.chased_count = None, 0
 
 
 async def confirm(session: AsyncSession, runtime: Runtime, caller: Caller, incident: Incident) -> Incident:

@@ -2,11 +2,8 @@
 million orders as among a thousand.
 """
 
-import base64
-import binascii
-import struct
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
@@ -16,7 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from app.people.callers import Caller
-from app.rest.pages import CursorInvalid, PageQuery
+from app.rest import time_cursors
+from app.rest.pages import PageQuery
 from app.service_desk import categories
 from app.service_desk.tables import Channel, OrderKind, Status, Urgency, WorkOrder, WorkOrderCategory
 from app.service_desk.transitions import ENDED
@@ -142,34 +140,17 @@ async def fetch_page(
     return rows, encode_cursor(rows[-1], keys) if more else None
 
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-MICROSECOND = timedelta(microseconds=1)
-PLACE = struct.Struct(">cq16s")
-
-
 def encode_cursor(last: WorkOrder, keys: list[InstrumentedAttribute[Any]]) -> str:
     """The place of a row in a list of this order."""
-    time: datetime = getattr(last, keys[0].key) if len(keys) > 1 else EPOCH
-    return _encoded(_mark(keys), (time - EPOCH) // MICROSECOND, last.id.bytes)
-
-
-def _encoded(*place: Any) -> str:
-    return base64.urlsafe_b64encode(PLACE.pack(*place)).decode().rstrip("=")
+    at: datetime = getattr(last, keys[0].key) if len(keys) > 1 else time_cursors.START
+    return time_cursors.encode(_mark(keys), at, last.id)
 
 
 def decode_cursor(cursor: str, keys: list[InstrumentedAttribute[Any]]) -> list[Any]:
     """The values that the keys had in the last row of the page before. Raises CursorInvalid."""
-    try:
-        mark, microseconds, row_id = PLACE.unpack(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        time = EPOCH + microseconds * MICROSECOND
-    except (ValueError, binascii.Error, struct.error, OverflowError):
-        raise CursorInvalid from None
-    # The decoder skips what it does not know; only what we wrote counts.
-    if mark != _mark(keys) or _encoded(mark, microseconds, row_id) != cursor:
-        raise CursorInvalid
-    return [time, UUID(bytes=row_id)] if len(keys) > 1 else [UUID(bytes=row_id)]
+    at, row_id = time_cursors.decode(_mark(keys), cursor)
+    return [at, row_id] if len(keys) > 1 else [row_id]
 
 
 def _mark(keys: list[InstrumentedAttribute[Any]]) -> bytes:
-    """Tells the orders apart, so that a cursor of one is none of another."""
     return keys[0].key[0].encode()

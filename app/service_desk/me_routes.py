@@ -1,4 +1,4 @@
-"""A resident's own work orders over REST."""
+"""A resident's own work orders over REST, and those of their household to read."""
 
 from typing import Annotated
 from uuid import UUID
@@ -13,7 +13,8 @@ from app.rest.etags import IfMatch, if_match_of
 from app.rest.idempotency import OnceDep
 from app.rest.pages import Page, PageQuery, page_query
 from app.runtime import RuntimeDep
-from app.service_desk import categories, doings, listing, showing, work_orders
+from app.service_desk import categories, doings, incident_offers, listing, showing, work_orders
+from app.service_desk.incident_schemas import MatchIn
 from app.service_desk.listing import Filters, OrderSort
 from app.service_desk.schemas import (
     CategoryOut,
@@ -59,9 +60,9 @@ async def get_my_orders(
     status: Annotated[list[Status] | None, Query(alias="filter[status]", max_length=len(Status))] = None,
     is_open: Annotated[bool | None, Query(alias="filter[open]")] = None,
 ) -> Page[MyOrderOut]:  # fmt: skip
-    """The caller's own orders, newest first."""
+    """The caller's own orders and those of their household, newest first. `mine` tells whose it is to act."""
     wanted = Filters(status=status or [], is_open=is_open)
-    statement = await listing.narrowed(session, caller, work_orders.own_of(caller), wanted)
+    statement = await listing.narrowed(session, caller, work_orders.shared_with(caller), wanted)
     rows, cursor = await listing.fetch_page(session, statement, sort=OrderSort.NEWEST, wanted=wanted, query=page)
     return Page(items=await showing.show_own(session, caller, rows), next_cursor=cursor)
 
@@ -70,12 +71,18 @@ async def get_my_orders(
 async def post_my_order(
     body: MyOrderIn, caller: Own, session: SessionDep, runtime: RuntimeDep, once: OnceDep
 ) -> Response:
-    """Report something. A report that repeats a recent one is taken and linked to it."""
+    """Report something. A report that repeats a recent one is taken and linked to it.
+
+    Where a live incident is known of it, 409 `incident_known` offers to follow that; with `open_anyway` it is taken.
+    """
+    look = None if body.open_anyway else await incident_offers.look(runtime, caller, body.text)
     if replayed := await once.replay(session, caller.community_id, caller.key):
         return replayed
-    order = await work_orders.open_order(
-        session, runtime, caller, channel=Channel.SELF, **body.model_dump(exclude_unset=True) | {"kind": body.kind}
-    )
+    if look is not None:
+        report = MatchIn(text=body.text, space_id=body.space_id, category_id=body.category_id)
+        await incident_offers.check_unknown(session, runtime, caller, report, look)
+    details = body.model_dump(exclude_unset=True, exclude={"open_anyway"}) | {"kind": body.kind}
+    order = await work_orders.open_order(session, runtime, caller, channel=Channel.SELF, **details)
     return await once.keep(session, 201, (await showing.show_own(session, caller, [order]))[0])
 
 

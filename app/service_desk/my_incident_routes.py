@@ -9,9 +9,9 @@ from app.people.callers import Caller, SessionDep, require
 from app.people.doors import DoorRoute
 from app.rest.pages import Page, PageQuery, fetch_page, page_query
 from app.runtime import RuntimeDep
-from app.service_desk import incident_views, incidents, meaning
+from app.service_desk import incident_offers, incident_views, incidents, meaning
 from app.service_desk.incident_schemas import MatchesOut, MatchIn, MyIncidentOut
-from app.service_desk.incident_tables import FollowSource, Incident, IncidentStatus
+from app.service_desk.incident_tables import Incident, IncidentStatus
 
 router = APIRouter(prefix="/me", tags=["incidents"], route_class=DoorRoute)
 
@@ -41,8 +41,7 @@ async def get_my_incident(incident_id: UUID, caller: Resident, session: SessionD
 @router.post("/incidents/{incident_id}/follow")
 async def post_follow(incident_id: UUID, caller: Resident, session: SessionDep, runtime: RuntimeDep) -> MyIncidentOut:
     """Be told how it goes on, and when it is over. Safe to repeat."""
-    incident = await incidents.get_offered(session, caller, incident_id)
-    await incidents.follow(session, runtime, incident, [caller.id], source=FollowSource.ASKED)
+    incident = await incident_offers.follow(session, runtime, caller, incident_id)
     return (await incident_views.show_mine(session, caller, [incident]))[0]
 
 

@@ -1,9 +1,9 @@
-"""What opening a work order reads and writes: three statements, each built once.
+"""What opening a work order looks up: two statements, each built once.
 
 Looking up also takes a lock where a daily limit holds, so that the next statement counts all that came before.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -19,20 +19,18 @@ from sqlalchemy import (
     Uuid,
     bindparam,
     func,
-    insert,
     null,
     select,
     union_all,
 )
-from sqlalchemy.dialects.postgresql import insert as insert_or_update
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import InstrumentedAttribute
 
 from app.people.callers import Caller
-from app.people.community_settings import BUILT_IN
+from app.people.community_settings import merge_setting
 from app.people.residents import ResidentNotFound
 from app.people.spaces import USED_BY, SpaceNotFound
 from app.people.tables import Community, Household, Organisation, Residency, Resident, Space
+from app.service_desk import webhooks
 from app.service_desk.duplicates import Recent
 from app.service_desk.errors import CategoryNotFound
 from app.service_desk.tables import (
@@ -40,8 +38,6 @@ from app.service_desk.tables import (
     Urgency,
     WorkOrder,
     WorkOrderCategory,
-    WorkOrderCounter,
-    WorkOrderEvent,
 )
 
 USED_BY["work_orders"] = WorkOrder.space_id
@@ -78,7 +74,8 @@ class Details(TypedDict, total=False):
 class Background:
     """What is known about a report: its place and category, who reports it, and the settings that hold."""
 
-    settings: Mapping[str, Any]
+    orders_per_day_max: int
+    duplicate_hours: int
     space_id: UUID | None
     building_id: UUID | None
     household_id: UUID | None
@@ -86,10 +83,8 @@ class Background:
     name: str
     phone: str
     language: str
-
-
-def setting(name: str, overrides: Mapping[str, Any], defaults: Mapping[str, Any]) -> Any:
-    return overrides.get(name, defaults.get(name, BUILT_IN[name]))
+    listens: bool
+    """Whether there are webhooks that may want to be told."""
 
 
 async def look_up(
@@ -108,9 +103,14 @@ async def look_up(
         raise CategoryNotFound
     if resident_id is not None and row.name is None:
         raise ResidentNotFound
+
+    def setting(name: str) -> Any:
+        return merge_setting(name, row.defaults or {}, row.overrides).value
+
     household_id, space_id, building_id = _home(row.homes or [], space_id, details.get("place_text", ""))
     return Background(
-        settings={name: setting(name, row.overrides, row.defaults or {}) for name in BUILT_IN},
+        orders_per_day_max=setting("work_orders_per_day_max"),
+        duplicate_hours=setting("work_order_duplicate_hours"),
         space_id=space_id,
         building_id=row.building_id or building_id,
         household_id=household_id,
@@ -118,6 +118,7 @@ async def look_up(
         name=row.name or "",
         phone=row.phone or "",
         language=row.language or "zh",
+        listens=row.listens,
     )
 
 
@@ -157,7 +158,8 @@ def _looking_up(*, locked: bool) -> Select[Any]:
             Space.id.label("space_id"), Space.building_id,
             WorkOrderCategory.id.label("category_id"), WorkOrderCategory.order_kind,
             Resident.name, Resident.phone, Resident.language,
-            homes.label("homes"), (lock if locked else null()).label("locked"),
+            homes.label("homes"), webhooks.are_there(community).label("listens"),
+            (lock if locked else null()).label("locked"),
         )
         .select_from(Community)
         .outerjoin(Organisation, Organisation.id == Community.organisation_id)
@@ -205,44 +207,3 @@ def _finding_recent() -> Executable:
         )
     ]  # fmt: skip
     return union_all(*(select(one) for one in newest))
-
-
-async def write(session: AsyncSession, order: Mapping[str, Any], event: Mapping[str, Any]) -> WorkOrder:
-    """The order with its number and its first event, in one statement."""
-    values = {f"order_{name}": value for name, value in order.items()}
-    values |= {f"event_{name}": value for name, value in event.items()}
-    written: WorkOrder = (await session.scalars(_writing(tuple(order), tuple(event)), values)).one()
-    return written
-
-
-@cache
-def _writing(order_columns: tuple[str, ...], event_columns: tuple[str, ...]) -> Any:
-    first = insert_or_update(WorkOrderCounter).values(community_id=_value("order_community_id"), last_number=1)
-    numbered = (
-        first.on_conflict_do_update(
-            index_elements=[WorkOrderCounter.community_id],
-            set_={"last_number": WorkOrderCounter.last_number + 1},
-        )
-        .returning(WorkOrderCounter.last_number)
-        .cte("numbered")
-    )
-    opened = (
-        insert(WorkOrder)
-        .from_select(
-            [*order_columns, "number"],
-            select(*_values(WorkOrder, "order", order_columns), numbered.c.last_number),
-            include_defaults=False,
-        )
-        .returning(WorkOrder)
-        .cte("opened")
-    )
-    told = insert(WorkOrderEvent).from_select(
-        list(event_columns), select(*_values(WorkOrderEvent, "event", event_columns)), include_defaults=False
-    )
-    return select(WorkOrder).from_statement(select(opened).add_cte(told.cte("told")))
-
-
-def _values(table: type[WorkOrder | WorkOrderEvent], prefix: str, columns: Sequence[str]) -> list[BindParameter[Any]]:
-    # A value that bears the name of a column would be written into it, asked for or not.
-    attributes: list[InstrumentedAttribute[Any]] = [getattr(table, column) for column in columns]
-    return [bindparam(f"{prefix}_{one.key}", type_=one.type) for one in attributes]

@@ -2,10 +2,11 @@
 
 from collections.abc import Collection
 from datetime import datetime, timedelta
+from functools import cache
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import select
+from sqlalchemy import Select, bindparam, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -86,13 +87,20 @@ async def open_of_order(
     session: AsyncSession, order: WorkOrder, *, sources: Collection[PromiseSource] = tuple(PromiseSource)
 ) -> list[Promise]:
     """The promises about an order that are still open, locked."""
-    statement = (
+    values = {"of_community": order.community_id, "of_order": order.id, "from_sources": list(sources)}
+    return list(await session.scalars(_open_of_order(), values))
+
+
+@cache
+def _open_of_order() -> Select[Promise]:
+    return (
         select(Promise)
         .where(
-            Promise.community_id == order.community_id, Promise.work_order_id == order.id,
-            Promise.status == PromiseStatus.OPEN, Promise.source.in_(sources),
+            Promise.community_id == bindparam("of_community"),
+            Promise.work_order_id == bindparam("of_order"),
+            Promise.status == PromiseStatus.OPEN,
+            Promise.source.in_(bindparam("from_sources", expanding=True)),
         )
         .order_by(Promise.id)
         .with_for_update(key_share=True)
-    )  # fmt: skip
-    return list(await session.scalars(statement))
+    )

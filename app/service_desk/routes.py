@@ -16,6 +16,7 @@ from app.rest.pages import Page, PageQuery, page_query
 from app.runtime import RuntimeDep
 from app.service_desk import (
     analytics_routes,
+    assignment_routes,
     card_routes,
     category_routes,
     doings,
@@ -166,6 +167,7 @@ router.include_router(emergency_routes.router)
 router.include_router(card_routes.router)
 router.include_router(orders)
 router.include_router(duty_routes.router)
+router.include_router(assignment_routes.router)
 router.include_router(incident_routes.router)
 router.include_router(my_incident_routes.router)
 router.include_router(promise_routes.router)

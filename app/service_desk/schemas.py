@@ -43,7 +43,7 @@ class Visit(Body):
     time_window_end: Moment | None = None
 
 
-class MyOrderIn(Visit):
+class ReportIn(Visit):
     text: Text = Field(examples=["厨房水管漏水"])
     kind: OrderKind | None = Field(None, description="Left out: what the category or triage says.")
     category_id: UUID | None = None
@@ -57,7 +57,11 @@ class MyOrderIn(Visit):
     )
 
 
-class OrderIn(MyOrderIn):
+class MyOrderIn(ReportIn):
+    open_anyway: bool = Field(False, description="Also where a live incident is known of it, which is else offered.")
+
+
+class OrderIn(ReportIn):
     channel: Literal[Channel.STAFF, Channel.PHONE, Channel.SENSOR] = Channel.STAFF
     title: Title = ""
     reporter_id: UUID | None = Field(None, description="The resident for whom this is opened.")
@@ -179,7 +183,9 @@ class OrderBrief(BaseModel):
 
 
 class MyOrderOut(OrderBrief):
-    """An order as its reporter sees it."""
+    """An order as its reporter and their household see it."""
+
+    mine: bool = Field(description="Whether the caller reported it; one of their household is theirs to read.")
 
 
 class OrderOut(OrderBrief):

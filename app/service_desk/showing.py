@@ -25,7 +25,15 @@ WORDS_FOR_RESIDENTS = frozenset(
 )
 """Moves whose note is meant for the resident, too; why an order was handed back is the desk's own matter."""
 EVENTS_FOR_RESIDENTS = frozenset(
-    {EventKind.CREATED, EventKind.MOVED, EventKind.URGED, EventKind.RATED, EventKind.CHANGED, EventKind.FILE_ADDED}
+    {
+        EventKind.CREATED,
+        EventKind.MOVED,
+        EventKind.URGED,
+        EventKind.RATED,
+        EventKind.CHANGED,
+        EventKind.FILE_ADDED,
+        EventKind.FILE_REMOVED,
+    }
 )
 FACTS_FOR_RESIDENTS = frozenset({"quote_cents", "currency", "speed", "quality", "attitude"})
 
@@ -40,8 +48,11 @@ async def show(session: AsyncSession, caller: Caller, orders: Sequence[WorkOrder
 
 
 async def show_own(session: AsyncSession, caller: Caller, orders: Sequence[WorkOrder]) -> list[MyOrderOut]:
-    """As their reporter sees them."""
-    return [MyOrderOut(**brief) for _, brief in await _briefs(session, caller, orders)]
+    """As their reporter and their household see them."""
+    return [
+        MyOrderOut(**brief, mine=work_orders.is_own(caller, order))
+        for order, brief in await _briefs(session, caller, orders)
+    ]
 
 
 async def _briefs(

@@ -30,6 +30,9 @@ class OrderFacts:
     urgent: bool = False
     not_for: UUID | None = None
     """Whom the order complains about."""
+    rule: UUID | None = None
+    """The community's own rule for such orders, from which the skill may be, and whom it names for them."""
+    named: UUID | None = None
 
 
 @dataclass(frozen=True)
@@ -107,21 +110,26 @@ def choose(order: OrderFacts, candidates: Iterable[Candidate], *, mode: Mode = M
     at_work = [one for one in able if one.on_shift]
     pool = at_work or [one for one in able if one.on_call]
     out |= {one.staff_id: Out.AWAY for one in able if one not in pool}
+    named = next((one for one in able if one.staff_id == order.named and (one.on_shift or one.on_call)), None)
+    if named is not None:
+        return Choice(named.staff_id, (), _why_named(order, named, out, mode))
     if not pool:
-        return Choice(None, (), _why_nobody(order, everybody, out, mode))
+        return Choice(None, (), _note_rule(order, _why_nobody(order, everybody, out, mode)))
     if mode is Mode.GRAB:
         ids = tuple(one.staff_id for one in pool)
-        return Choice(None, ids, _why_offered(order, pool, out, on_call=not at_work))
+        return Choice(None, ids, _note_rule(order, _why_offered(order, pool, out, on_call=not at_work)))
     points = {one.staff_id: points_of(order, one, pool) for one in pool}
     ranked = sorted(pool, key=_turn if mode is Mode.ROTATION else _cost(points))
     why = _why_chosen(order, ranked, points, out, mode=mode, on_call=not at_work)
-    return Choice(ranked[0].staff_id, (), why)
+    return Choice(ranked[0].staff_id, (), _note_rule(order, why))
 
 
 def out_for(order: OrderFacts, one: Candidate) -> Out | None:
     """Why this candidate cannot have the order whoever else there is; None when they can."""
     if one.staff_id == order.not_for:
         return Out.SUBJECT
+    if one.staff_id == order.named:
+        return None
     if order.skill not in one.skills:
         return Out.SKILL
     if one.areas and order.place and not any(_within(area, order.place) for area in one.areas):
@@ -209,6 +217,37 @@ def _why_chosen(
         ],
         "out": _outs(out),
     }  # fmt: skip
+
+
+def _why_named(order: OrderFacts, one: Candidate, out: Mapping[UUID, Out], mode: Mode) -> dict[str, Any]:
+    return {
+        "mode": mode.value,
+        "staff_id": str(one.staff_id),
+        "factors": [_rule(order, "本小区规则指定由此人处理", "the community's rule names them")],
+        "zh": f"派给{one.name}：本小区规则指定由此人处理。",
+        "en": f"Given to {one.name}: the community's rule names them.",
+        "considered": [],
+        "out": [known for known in _outs(out) if known["staff_id"] != str(one.staff_id)],
+    }
+
+
+def _rule(order: OrderFacts, zh: str, en: str) -> dict[str, Any]:
+    return {"factor": "rule", "value": str(order.rule), "zh": zh, "en": en}
+
+
+def _note_rule(order: OrderFacts, why: dict[str, Any]) -> dict[str, Any]:
+    """The reasons, with the rule that had a part in them; whom it names could not be had."""
+    if order.rule is None:
+        return why
+    zh, en = "按本小区派单规则", "by a rule of the community"
+    if order.named is not None:
+        zh, en = f"{zh}（指定的人现在不能处理）", f"{en} (whom it names cannot do it now)"
+    return {
+        **why,
+        "factors": [*why["factors"], _rule(order, zh, en)],
+        "zh": f"{why['zh'].removesuffix('。')}；{zh}。",
+        "en": f"{why['en'].removesuffix('.')}; {en}.",
+    }
 
 
 def _near_zh(order: OrderFacts, one: Candidate, steps: int) -> str:

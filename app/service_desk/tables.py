@@ -80,6 +80,7 @@ class EventKind(StrEnum):
     CHANGED = "changed"
     COMMENTED = "commented"
     FILE_ADDED = "file_added"
+    FILE_REMOVED = "file_removed"
     URGED = "urged"
     RATED = "rated"
     TRIAGED = "triaged"
@@ -279,10 +280,16 @@ class WorkOrderComment(HasId, Base):
 
 
 class WorkOrderFile(HasId, Base):
-    """A photo or a document. Its bytes lie under `storage_key` in the file storage; photos were drawn anew."""
+    """A photo or a document. Its bytes lie under `storage_key` in the file storage; photos were drawn anew.
+
+    `removed_at`: it is on the order no more, and a job deletes bytes and row.
+    """
 
     __tablename__ = "work_order_files"
-    __table_args__ = (UniqueConstraint("work_order_id", "sha256", "visibility"),)
+    __table_args__ = (
+        UniqueConstraint("work_order_id", "sha256", "visibility"),
+        Index("ix_work_order_files_removed_at", "removed_at", postgresql_where=text("removed_at IS NOT NULL")),
+    )
     community_id: Mapped[UUID] = mapped_column(ForeignKey("communities.id", ondelete="CASCADE"), index=True)
     work_order_id: Mapped[UUID] = mapped_column(ForeignKey("work_orders.id", ondelete="CASCADE"))
     author_kind: Mapped[CallerKind] = mapped_column(enum_column(CallerKind))
@@ -296,3 +303,4 @@ class WorkOrderFile(HasId, Base):
     sha256: Mapped[str]
     storage_key: Mapped[str]
     created_at: Mapped[datetime]
+    removed_at: Mapped[datetime | None]

@@ -79,7 +79,7 @@ async def look_around(
     columns = (WorkOrderCategory.code, WorkOrderCategory.id, WorkOrderCategory.order_kind)
     known = await session.execute(categories.in_use(caller).with_only_columns(*columns))
     said = places.said_in(f"{place_text}\n{text}")
-    nodes = await _nodes(session, caller, said, home_id)
+    nodes = await nodes_of(session, caller, said, home_id)
     return Report(
         text=text,
         community_id=caller.community_id,
@@ -92,7 +92,8 @@ async def look_around(
     )
 
 
-async def _nodes(session: AsyncSession, caller: Caller, said: Said, home_id: UUID | None) -> tuple[Node, ...]:
+async def nodes_of(session: AsyncSession, caller: Caller, said: Said, home_id: UUID | None) -> tuple[Node, ...]:
+    """The nodes among which a place that was said can be found (`places.resolve`)."""
     wanted = [Space.kind != SpaceKind.ROOM]
     if said.room:
         wanted.append(Space.name.in_(places.room_names(said.room)))

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from pydantic_core import to_jsonable_python
-from sqlalchemy import Select, func, select, text
+from sqlalchemy import BindParameter, ColumnElement, Select, exists, func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.clock import CLOCK
@@ -160,6 +160,21 @@ def _plain(events: Sequence[EventKind]) -> list[str]:
 # Telling
 
 
+DEAF = "webhooks_not_there"
+"""In a session's info: the community that has no webhook, as a statement of the same transaction found on its way."""
+
+
+def are_there(community_id: UUID | BindParameter[UUID]) -> ColumnElement[bool]:
+    """A column that tells whether a community has webhooks; for `note`, which then spares a statement."""
+    return exists().where(Webhook.community_id == community_id, Webhook.enabled)
+
+
+def note(session: AsyncSession, community_id: UUID, *, listens: bool) -> None:
+    """Say what `are_there` found: where nobody listens, nobody is asked for in this transaction."""
+    if not listens:
+        session.info[DEAF] = community_id
+
+
 SUBSCRIBED = text("""
     SELECT id, events, rest_until FROM webhooks
     WHERE community_id = :community_id AND enabled AND events && CAST(:kinds AS varchar[]) ORDER BY id
@@ -177,6 +192,8 @@ async def tell(session: AsyncSession, runtime: Runtime, community_id: UUID, even
 async def _tell(
     session: AsyncSession, runtime: Runtime, community_id: UUID, happened: Mapping[EventKind, dict[str, Any]]
 ) -> None:
+    if session.info.get(DEAF) == community_id:
+        return
     kinds = {"community_id": community_id, "kinds": [str(kind) for kind in happened]}
     wanted = (await session.execute(SUBSCRIBED, kinds)).all()
     now = runtime.clock()

@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any, Unpack
 from uuid import UUID
 
-from sqlalchemy import Column, Select, and_, false, or_, select
+from sqlalchemy import Column, Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.clock import CLOCK
@@ -20,7 +20,17 @@ from app.people.callers import Caller, CallerKind
 from app.people.tables import Staff
 from app.queue import Job, Lane, send_after_commit
 from app.runtime import Runtime
-from app.service_desk import duplicates, effects, happenings, opening, transitions
+from app.service_desk import (
+    duplicates,
+    effects,
+    happenings,
+    incident_listener,
+    opening,
+    order_rows,
+    sight,
+    transitions,
+    webhooks,
+)
 from app.service_desk.duplicates import Recent, Said
 from app.service_desk.errors import (
     AlreadyTaken,
@@ -40,7 +50,6 @@ from app.service_desk.tables import (
     Status,
     Urgency,
     WorkOrder,
-    WorkOrderCategory,
     WorkOrderEvent,
 )
 from app.service_desk.transitions import Mover
@@ -51,44 +60,21 @@ TITLE_CHARS = 30
 DAY = timedelta(hours=24)
 SETTLED = transitions.HANDLED | transitions.ENDED
 LIMITED_CHANNELS = frozenset({Channel.SELF, Channel.AI})
-ALWAYS_CONFIDENTIAL = "staff_conduct"
-"""Code of the category whose complaints only those who dispatch see, unless they are given one."""
 
 
 # Who sees what
 
 
 def visible_to(caller: Caller) -> Select[WorkOrder]:
-    """Orders the caller may see: residents their own; staff those of the community, but never a complaint about
-    themselves, and one about colleagues only if they dispatch or were given it.
+    """Orders the caller may see: residents those of `shared_with`; staff those of the community, but never a complaint
+    about themselves, and one about colleagues only if they dispatch or were given it.
     """
-    if caller.kind is CallerKind.RESIDENT or "workorders:read" not in caller.scopes:
-        return own_of(caller)
-    ours = select(WorkOrder).where(WorkOrder.community_id == caller.community_id)
-    if caller.kind is CallerKind.STAFF:
-        ours = ours.where(or_(WorkOrder.about_staff_id.is_(None), WorkOrder.about_staff_id != caller.id))
-    if "workorders:dispatch" in caller.scopes:
-        return ours
-    # A complaint that triage has not read may be about anybody.
-    harmless = select(WorkOrderCategory.id).where(
-        WorkOrderCategory.community_id == caller.community_id, WorkOrderCategory.code != ALWAYS_CONFIDENTIAL
-    )
-    return ours.where(
-        or_(
-            WorkOrder.kind != OrderKind.COMPLAINT,
-            WorkOrder.assignee_id == caller.id if caller.kind is CallerKind.STAFF else false(),
-            and_(WorkOrder.about_staff_id.is_(None), WorkOrder.category_id.in_(harmless)),
-        )
-    )
+    return sight.visible(sight.eyes_of(caller))
 
 
-def own_of(caller: Caller) -> Select[WorkOrder]:
-    """Orders that the caller reported, or that were reported in their name."""
-    return select(WorkOrder).where(
-        WorkOrder.community_id == caller.community_id,
-        WorkOrder.reporter_kind == caller.kind,
-        WorkOrder.reporter_id == caller.id,
-    )
+def shared_with(caller: Caller) -> Select[WorkOrder]:
+    """Orders that a resident may read: their own, and their household's but for complaints and what is as private."""
+    return sight.shared_with(sight.eyes_of(caller))
 
 
 def is_own(caller: Caller, order: WorkOrder) -> bool:
@@ -101,22 +87,25 @@ def knows_reporter(caller: Caller, order: WorkOrder) -> bool:
 
 
 async def get(session: AsyncSession, caller: Caller, order_id: UUID, *, own: bool = False) -> WorkOrder:
-    """With `own`, of the caller's own orders only. Raises WorkOrderNotFound."""
-    return await _one(session, own_of(caller) if own else visible_to(caller), order_id)
+    """With `own`, of the caller's own orders and those of their household. Raises WorkOrderNotFound."""
+    return await _one(session, caller, order_id, own=own, locked=False)
 
 
 async def lock(session: AsyncSession, caller: Caller, order_id: UUID, *, own: bool = False) -> WorkOrder:
-    """As `get`, held until the transaction ends: changes of one order follow each other."""
-    statement = own_of(caller) if own else visible_to(caller)
-    return await _one(session, statement.with_for_update(key_share=True, of=WorkOrder), order_id)
+    """The order, held until the transaction ends: changes of one order follow each other. With `own`, of the caller's
+    own orders only: what is shared is read, and its reporter acts.
+    """
+    return await _one(session, caller, order_id, own=own, locked=True)
 
 
-async def _one(session: AsyncSession, statement: Select[WorkOrder], order_id: UUID) -> WorkOrder:
-    # What this session read before may be older than the lock.
-    found = statement.where(WorkOrder.id == order_id).execution_options(populate_existing=True)
-    order = (await session.scalars(found)).one_or_none()
-    if order is None:
+async def _one(session: AsyncSession, caller: Caller, order_id: UUID, *, own: bool, locked: bool) -> WorkOrder:
+    values = {sight.COMMUNITY: caller.community_id, sight.OWN_ID: caller.id, sight.ORDER_ID: order_id}
+    found = await session.execute(sight.of_one(sight.shape_of(caller), own=own, locked=locked), values)
+    row = found.one_or_none()
+    if row is None:
         raise WorkOrderNotFound
+    webhooks.note(session, caller.community_id, listens=row.listens)
+    order: WorkOrder = row.WorkOrder
     return order
 
 
@@ -143,7 +132,7 @@ async def open_order(
     resident_id = caller.id if caller.kind is CallerKind.RESIDENT else details.get("reporter_id")
     limited = caller.kind is CallerKind.RESIDENT and urgency is not Urgency.EMERGENCY and channel in LIMITED_CHANNELS
     known = await opening.look_up(session, caller, resident_id, details, locked=limited)
-    now, orders_max = runtime.clock(), known.settings["work_orders_per_day_max"]
+    now, orders_max = runtime.clock(), known.orders_per_day_max
     recent = await opening.find_recent(
         session, caller, reporter_id=resident_id, space_id=known.space_id, orders_max=orders_max
     )
@@ -155,11 +144,12 @@ async def open_order(
         "reporter_id": resident_id or (caller.id if caller.kind is not CallerKind.SYSTEM else None),
     }
     again = Said(row["kind"], row["category_id"], row["space_id"], row["place_text"], said, resident_id)
-    hours = known.settings["work_order_duplicate_hours"]
-    row["duplicate_of_id"] = duplicates.find_original(again, recent, now=now, hours=hours)
+    row["duplicate_of_id"] = duplicates.find_original(again, recent, now=now, hours=known.duplicate_hours)
     facts = {"channel": channel, "duplicate_of_id": row["duplicate_of_id"]}
     event = _event_row(caller, row["id"], EventKind.CREATED, now=now, to_status=Status.SUBMITTED, facts=facts)
-    order = await opening.write(session, row, event)
+    webhooks.note(session, caller.community_id, listens=known.listens)
+    matched = incident_listener.is_matched(row["kind"], urgency, row["incident_id"])
+    order = await order_rows.open_(session, row, event, matched=matched)
     await happenings.tell(session, runtime, order, WorkOrderEvent(**event))
     if order.triage is None:
         send_after_commit(session, triage_job(order.id, order.community_id))
@@ -308,19 +298,18 @@ async def setting(session: AsyncSession, caller: Caller, name: str) -> Any:
 async def record(
     session: AsyncSession, runtime: Runtime, caller: Caller, order: WorkOrder, kind: EventKind, *, note: str = "",
     facts: Mapping[str, Any] | None = None, from_status: Status | None = None, to_status: Status | None = None,
-) -> WorkOrderEvent:  # fmt: skip
+) -> None:  # fmt: skip
     """Write down that something happened to a locked order, and tell who listens."""
-    event = WorkOrderEvent(
-        **_event_row(
-            caller, order.id, kind, now=runtime.clock(), note=note, facts=facts, from_status=from_status,
-            to_status=to_status,
-        )
+    row = _event_row(
+        caller, order.id, kind, now=runtime.clock(), note=note, facts=facts, from_status=from_status,
+        to_status=to_status,
     )  # fmt: skip
-    session.add(event)
-    # Not flushed before: what listeners change of the order goes into the same UPDATE.
-    await happenings.tell(session, runtime, order, event)
-    await session.flush()
-    return event
+    # Written after they were told: what listeners change of the order goes into the same statement.
+    with session.no_autoflush:
+        await happenings.tell(session, runtime, order, WorkOrderEvent(**row))
+        await order_rows.record(session, order, row)
+    if session.new:
+        await session.flush()
 
 
 def _event_row(

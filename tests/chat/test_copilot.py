@@ -1,5 +1,7 @@
 """Drafts for staff: with sources, with checked numbers, never sent by themselves."""
 
+import asyncio
+
 import pytest
 
 from app.chat.copilot import WRITERS
@@ -10,6 +12,7 @@ from app.people.tables import StaffRole
 from app.service_desk.triage_tables import CATEGORY_OF_INTENT
 from models.engine import State
 from models.scripted_engine import Scripted
+from tests.chat.events import read_all, text_of
 from tests.chat.test_handoff import act, reply, story_of, url_of
 from tests.chat.test_turns import PARKING, ask
 
@@ -186,3 +189,26 @@ async def test_a_lost_queue_loses_no_draft_and_a_dead_job_says_so(client, runtim
     await sweep_drafts(runtime)
     ended = (await client.get(f"{url}/{second['id']}", as_=wang)).json()
     assert (ended["status"], ended["error"]) == ("failed", "gave_up")
+
+
+async def test_a_reply_is_followed_word_by_word_while_it_is_drafted(client, wang, resident, talk, engine, run_jobs):
+    engine.follow(["临时停车每小时5元，每天最高40元。"])
+    drafts = f"{url_of(talk, wang)}/drafts"
+    asked = (await client.post(drafts, as_=wang, json={"kind": "reply"})).json()
+    following = asyncio.create_task(read_all(client, f"{drafts}/{asked['id']}/events", as_=wang))
+    await run_jobs()
+    events = await following
+    assert events[-1].name == "done"
+    assert text_of(events) == events[-1].data["text"] == "临时停车每小时5元，每天最高40元。"
+    assert sum(event.name == "token" for event in events) >= 1
+    again = await read_all(client, f"{drafts}/{asked['id']}/events", as_=wang)
+    assert again[-1].data == events[-1].data
+    rest = await read_all(client, f"{drafts}/{asked['id']}/events", as_=wang, headers={"Last-Event-ID": events[-2].id})
+    assert [event.name for event in rest] == ["done"]
+    kinder = (await client.post(drafts, as_=wang, json={"kind": "rewrite", "text": "自己去交"})).json()
+    engine.stand(State.OFF, "stopped")
+    await run_jobs()
+    [*_, end] = await read_all(client, f"{drafts}/{kinder['id']}/events", as_=wang)
+    assert (end.name, end.data["status"]) == ("done", "done")
+    assert (await client.get(f"{drafts}/{asked['id']}/events", as_=resident)).status_code in (403, 404)
+    assert (await client.get(f"/api/v1/turns/{asked['id']}/events", as_=resident)).status_code == 404

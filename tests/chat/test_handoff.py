@@ -468,7 +468,7 @@ async def test_a_holiday_is_out_of_hours(client, make, resident, clock):
     clock.now = datetime(2026, 11, 24, 2, 0, tzinfo=UTC)
     turn = await ask(client, resident, "Can I talk to a human please?")
     assert "The office is closed now" in turn["answer"]
-    assert "08:30 on November 25" in turn["answer"]
+    assert "25 Nov 08:30" in turn["answer"]
 
 
 async def test_nobody_comes_and_the_lead_is_told_and_in_the_end_it_is_promised(

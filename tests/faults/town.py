@@ -117,7 +117,7 @@ def vector_of(text: str) -> list[float]:
 
 
 @contextmanager
-def embedding_server() -> Iterator[str]:
+def embedding_server(port: int = 0) -> Iterator[str]:
     """A server of `/v1/embeddings`; its base URL."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -135,7 +135,7 @@ def embedding_server() -> Iterator[str]:
         def log_message(self, *arguments: Any) -> None:
             """Says nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:

@@ -57,6 +57,8 @@ OBJECTS: dict[str, str] = {
     "channel_id": "channel",
     "delivery_id": "delivery",
     "rule_id": "sla_rule",
+    "assignment_rule_id": "assignment_rule",
+    "building_id": "space",
     "webhook_id": "webhook",
     "webhook_delivery_id": "webhook_delivery",
 }

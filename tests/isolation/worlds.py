@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 import asyncpg
 from sqlalchemy import insert
 
+from app.chat import drafts
 from app.chat.tables import Conversation
 from app.notices import deliveries
 from app.people.callers import CallerKind
@@ -49,6 +50,9 @@ async def build_world(client: Client, make: Make, place: Place) -> World:
     turn = await post("/api/v1/me/turns", {"text": "装修几点开始"}, resident)
     await post(f"/api/v1/turns/{turn['id']}/stop", {}, resident)
     phase = await post("spaces", {"kind": "phase", "name": "1"})
+    draft = (await post(f"conversations/{turn['conversation_id']}/drafts", {"kind": "summary"}))["id"]
+    # Ended, as the turn, so that nobody follows it for ever.
+    await drafts.give_up(make._runtime, UUID(draft), place.id, reason="nobody writes here")
     webhook = {"name": "ERP", "url": "https://hooks.invalid/linli", "events": ["workorder.created"]}
     hook = (await post("webhooks", webhook))["id"]
     objects = {
@@ -73,9 +77,10 @@ async def build_world(client: Client, make: Make, place: Place) -> World:
         "work_order_file": await attach(client, order, resident),
         "card": str(cards.id_of(place.id, "gas")),
         "category": (await post("workorder-categories", CATEGORY))["id"],
-        "draft": (await post(f"conversations/{turn['conversation_id']}/drafts", {"kind": "summary"}))["id"],
+        "draft": draft,
         "canned reply": (await post("canned-replies", {"code": "收到", "text": "收到，马上处理。"}))["id"],
         "sla_rule": (await post("sla-rules", RULE))["id"],
+        "assignment_rule": (await post("assignment-rules", {"mode": "rotation"}))["id"],
         "channel": (await post("notice-channels", {"name": "mail", "kind": "email"}))["id"],
         "message": await tell(client, make, resident),
         "webhook": hook,

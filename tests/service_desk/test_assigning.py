@@ -29,6 +29,8 @@ async def test_a_triaged_order_goes_to_who_suits_best_once_and_says_why(desk: De
 
 
 async def test_work_is_spread_over_equals(desk: Desk, run_jobs):
+    # So many like reports are no incident here.
+    await desk.setting(incident_reports_min=100)
     people = [await desk.plumber() for _ in range(3)]
     for _ in range(6):
         await desk.triaged()
@@ -117,7 +119,7 @@ async def test_what_nobody_grabs_is_given_to_somebody(desk: Desk, run_jobs):
 
 
 async def test_in_rotation_everybody_has_their_turn_however_busy(desk: Desk, run_jobs):
-    await desk.setting(dispatch_mode="rotation")
+    await desk.setting(dispatch_mode="rotation", incident_reports_min=100)
     people = [await desk.plumber() for _ in range(3)]
     got = []
     for _ in range(6):
@@ -177,3 +179,46 @@ async def test_an_order_is_not_given_to_anybody_after_it_was_cancelled(desk: Des
         await session.execute(update(WorkOrder).where(WorkOrder.id == order.id).values(status="cancelled"))
     await assigning.assign(desk.runtime, order.place.tenant, order.id)
     assert (await desk.row(order)).assignee_id is None
+
+
+async def test_the_communitys_own_rules_come_first_and_are_named_as_the_reason(desk: Desk, run_jobs):
+    """Which skill, whom, and how: by category and building, the narrowest rule first."""
+    await desk.setting(incident_reports_min=100)
+    client, url = desk.client, f"{desk.manager.place.url}/assignment-rules"
+    plumber, porter = await desk.plumber(), await desk.plumber("security", shift=False)
+    first = await desk.triaged()
+    await run_jobs()
+    assert (await desk.seen(first))["assignee_id"] == str(plumber.id)
+    listed = await client.get(f"{desk.manager.place.url}/workorder-categories?limit=100", as_=desk.manager)
+    tree = {one["code"]: one for one in listed.json()["items"]}
+    above = tree["plumbing"]["parent_category_id"]
+
+    async def ruled(**body) -> dict[str, str]:
+        answer = await client.post(url, json=body, as_=desk.manager)
+        assert answer.status_code == 201, answer.text
+        return dict(answer.json())
+
+    async def assigned() -> tuple[str | None, str]:
+        order = await desk.triaged()
+        await run_jobs()
+        seen = await desk.seen(order)
+        return seen["assignee_id"], seen["why"]["staffing"]["zh"]
+
+    wide = await ruled(category_id=above, staff_id=str(porter.id), skill="security")
+    whom, why = await assigned()
+    assert (whom, "指定的人现在不能处理" in why) == (None, True), "the porter is not at work"
+    await desk.make.shift(porter)
+    assert await assigned() == (str(porter.id), "派给员工：本小区规则指定由此人处理。")
+    narrow = await ruled(category_id=tree["plumbing"]["id"], mode="rotation")
+    whom, why = await assigned()
+    assert (whom, "按本小区派单规则" in why, "轮到此人接单" in why) == (str(plumber.id), True, True)
+    again = await client.post(url, json={"category_id": above, "mode": "grab"}, as_=desk.manager)
+    assert (again.status_code, again.json()["code"]) == (409, "assignment_rule_exists")
+    read = await client.get(f"{url}/{narrow['id']}", as_=plumber)
+    change = {"json": {"mode": None}, "headers": {"If-Match": read.headers["ETag"]}, "as_": desk.manager}
+    assert (await client.patch(f"{url}/{narrow['id']}", **change)).json()["code"] == "assignment_rule_empty"
+    for who in (plumber, first.reporter):
+        assert (await client.delete(f"{url}/{narrow['id']}", as_=who)).status_code == 403
+    assert (await client.delete(f"{url}/{narrow['id']}", as_=desk.manager)).status_code == 204
+    assert (await assigned())[0] == str(porter.id)
+    assert [one["id"] for one in (await client.get(url, as_=plumber)).json()["items"]] == [wide["id"]]

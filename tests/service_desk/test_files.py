@@ -3,6 +3,7 @@
 import io
 import struct
 import zlib
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -148,3 +149,42 @@ async def test_storage_away_is_told_and_leaves_no_row(
     assert (answer.status_code, answer.json()["code"]) == (503, "file_storage_unavailable")
     files = await client.get(f"/api/v1/me/workorders/{order.id}/files", as_=order.reporter)
     assert files.json()["items"] == []
+
+
+async def test_a_photo_of_an_iphone_is_drawn_anew_like_any_other(client: Client, order: Order):
+    photo = (Path(__file__).parent / "photo.heic").read_bytes()
+    assert b"SecretPhone" in photo
+    sent = await send(client, order, photo, "IMG_0001.HEIC")
+    assert sent.status_code == 201, sent.text
+    assert (sent.json()["media_type"], sent.json()["width"], sent.json()["height"]) == ("image/jpeg", 64, 48)
+    read = await client.get(f"/api/v1/me/workorders/{order.id}/files/{sent.json()['id']}", as_=order.reporter)
+    seen = Image.open(io.BytesIO(read.content)).resize((1, 1)).tobytes()
+    assert (seen[0] > 200, seen[1] < 60, seen[2] < 60, b"SecretPhone" in read.content) == (True, True, True, False)
+    broken = await send(client, order, photo[:300], "IMG_0002.HEIC")
+    assert (broken.status_code, broken.json()["code"]) == (422, "file_broken")
+
+
+async def test_a_file_is_removed_by_who_added_it_or_by_staff_and_its_bytes_with_it(
+    client: Client, make: Make, order: Order, engineer: Person, runtime: Runtime, run_jobs: Any
+):
+    kept = (await send(client, order, photo())).json()
+    note = (await send(client, order, "水表读数".encode(), "a.txt")).json()
+    theirs = await client.post(f"{order.url}/files", files={"file": ("b.txt", b"by staff")}, as_=engineer)
+    url = f"/api/v1/me/workorders/{order.id}/files"
+    assert (await client.delete(f"{url}/{theirs.json()['id']}", as_=order.reporter)).status_code == 404
+    assert (await client.delete(f"{url}/{kept['id']}", as_=await make.resident())).status_code == 404
+    folder = runtime.settings.data_dir / "files" / "work-orders" / str(order.place.id) / str(order.id)
+    assert len(list(folder.iterdir())) == 3
+    assert (await client.delete(f"{url}/{kept['id']}", as_=order.reporter)).status_code == 204
+    assert (await client.delete(f"{order.url}/files/{note['id']}", as_=engineer)).status_code == 204
+    assert (await client.get(f"{url}/{kept['id']}", as_=order.reporter)).status_code == 404
+    assert [one["id"] for one in (await client.get(url, as_=order.reporter)).json()["items"]] == [theirs.json()["id"]]
+    # The same photo again, before its bytes are gone, stays.
+    again = await send(client, order, photo())
+    assert again.status_code == 201
+    await run_jobs()
+    assert (await client.get(f"{url}/{again.json()['id']}", as_=order.reporter)).status_code == 200
+    assert len(list(folder.iterdir())) == 2
+    events = (await client.get(f"{order.url}/events?limit=100", as_=engineer)).json()["items"]
+    kinds = [(event["kind"], event["actor_kind"]) for event in events if event["kind"].startswith("file_")]
+    assert kinds.count(("file_removed", "resident")) == kinds.count(("file_removed", "staff")) == 1

@@ -3,16 +3,19 @@
 import asyncio
 from datetime import timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
+from app.people.tables import StaffRole
 from app.queue import HANDLERS
+from app.service_desk import duty_jobs, incident_jobs
 from app.service_desk.incident_tables import INCIDENT_MOVES, IncidentStatus
 from models.engine import State
 from models.scripted_engine import ScriptedEngine
 from tests.conftest import NOW, Client, Clock
-from tests.make import Make, Person
+from tests.make import Make, Order, Person
+from tests.service_desk.duties import Desk
 from tests.service_desk.neighbourhood import build_house, messages, report
 
 NO_WATER = (
@@ -315,3 +318,101 @@ async def test_staff_link_and_unlink_and_an_order_belongs_to_one(client: Client,
     assert (elsewhere.status_code, elsewhere.json()["code"]) == (409, "work_order_linked_elsewhere")
     assert (await client.delete(f"{url}/{first['id']}/workorders/{order['id']}", as_=staff)).status_code == 204
     assert (await client.post(f"{url}/{second['id']}/workorders", json=body, as_=staff)).status_code == 200
+
+
+async def test_an_expected_end_that_passes_is_chased_until_somebody_says_something_new(
+    client: Client, make: Make, run_jobs: Any, clock: Clock, runtime: Any
+):
+    staff, engineer = await make.staff(), await make.staff(role=StaffRole.ENGINEER)
+    who = (await build_house(make, rooms=1)).everybody()[0]
+    soon = {"expected_end_at": (NOW + timedelta(hours=2)).isoformat()}
+    incident = await open_incident(client, staff, **soon)
+    mine, url = f"/api/v1/me/incidents/{incident['id']}", f"{staff.place.url}/incidents/{incident['id']}"
+    await client.post(f"{mine}/follow", as_=who)
+
+    async def swept(**time: float) -> tuple[int, int]:
+        """How often the desk and the follower were told that it lasts longer."""
+        clock.now += timedelta(**time)
+        await incident_jobs.sweep_late_incidents(runtime)
+        await run_jobs()
+        told = [one for one in await messages(client, who, "incident.news") if "现已超过" in one["body"]["zh"]]
+        return len(await messages(client, staff, "incident.late")), len(told)
+
+    assert await swept(hours=1) == (0, 0)
+    assert await swept(hours=1, minutes=1) == (1, 1)
+    assert await swept(minutes=29) == (1, 1)
+    assert await swept(minutes=1) == (2, 1)
+    assert await swept(minutes=59) == (2, 1), "the pause doubles"
+    assert await messages(client, engineer, "incident.late") == []
+    shown = (await client.get(mine, as_=who)).json()
+    assert (shown["is_late"], shown["news"][-1]["expected_end_at"]) == (True, None)
+    offer = await client.post("/api/v1/me/workorders/matches", json={"text": "没水"}, as_=who)
+    assert "原预计11月22日12:00恢复，现已超过" in offer.json()["incidents"][0]["offer"]["zh"]
+    later = {"text": "水泵明早到货。", "expected_end_at": (clock.now + timedelta(hours=5)).isoformat()}
+    assert (await client.post(f"{url}/news", json=later, as_=staff)).json()["is_late"] is False
+    assert await swept(hours=4) == (2, 1)
+    assert await swept(hours=2) == (3, 2)
+    await client.post(f"{url}/close", json={}, as_=staff)
+    assert await swept(days=3) == (3, 2)
+
+
+async def test_orders_of_a_live_incident_are_given_to_nobody_until_it_lets_them_go(desk: Desk, run_jobs: Any):
+    client, staff, plumber = desk.client, desk.manager, await desk.plumber()
+    people = (await build_house(desk.make, rooms=3)).everybody()
+    incident = await open_incident(client, staff)
+    url = f"{staff.place.url}/incidents/{incident['id']}"
+    orders = [await report(client, who, "厨房水龙头没水") for who in people]
+    await run_jobs()
+
+    async def seen(number: int) -> dict[str, Any]:
+        return dict((await client.get(f"{staff.place.url}/workorders/{orders[number]['id']}", as_=staff)).json())
+
+    for number in range(3):
+        order = await seen(number)
+        assert (order["status"], order["incident_id"]) == ("submitted", incident["id"])
+        assert "随事件统一处理" in order["why"]["staffing"]["zh"]
+    assert (await client.delete(f"{url}/workorders/{orders[0]['id']}", as_=staff)).status_code == 204
+    await run_jobs()
+    assert (await seen(0))["assignee_id"] == str(plumber.id)
+    assert (await client.post(f"{url}/close", json={}, as_=staff)).status_code == 200
+    await run_jobs()
+    assert [(await seen(number))["status"] for number in (1, 2)] == ["closed", "closed"]
+    reopened = await client.post(f"/api/v1/me/workorders/{orders[1]['id']}/reopen", json={}, as_=people[1])
+    assert reopened.status_code == 200, reopened.text
+    await run_jobs()
+    assert (await seen(1))["assignee_id"] == str(plumber.id), "the incident is over: it goes on by itself"
+
+
+async def test_a_suspicion_that_nobody_looks_at_holds_orders_for_half_an_hour(desk: Desk, run_jobs: Any):
+    client, staff, plumber = desk.client, desk.manager, await desk.plumber()
+    orders = [
+        await report(client, who, "厨房水龙头没水") for who in (await build_house(desk.make, rooms=3)).everybody()
+    ]
+    await run_jobs()
+
+    async def given() -> set[str | None]:
+        urls = [f"{staff.place.url}/workorders/{order['id']}" for order in orders]
+        return {(await client.get(url, as_=staff)).json()["assignee_id"] for url in urls}
+
+    assert len(await listed(client, staff, **{"filter[status]": "suspected"})) == 1
+    before = await given()
+    assert None in before
+    desk.later(minutes=30)
+    await duty_jobs.sweep_unassigned(desk.runtime)
+    await run_jobs()
+    assert await given() == {str(plumber.id)}
+
+
+async def test_orders_of_an_incident_that_was_a_mistake_go_on_when_it_is_deleted(desk: Desk, run_jobs: Any):
+    client, staff, plumber = desk.client, desk.manager, await desk.plumber()
+    incident = await open_incident(client, staff)
+    body = {"text": "大堂水管漏水", "kind": "repair"}
+    order = (await client.post(f"{staff.place.url}/workorders", json=body, as_=staff)).json()
+    await desk.triage(Order(staff.place, UUID(order["id"]), order["number"], staff))
+    url = f"{staff.place.url}/incidents/{incident['id']}"
+    assert (await client.post(f"{url}/workorders", json={"order_id": order["id"]}, as_=staff)).status_code == 200
+    await run_jobs()
+    assert (await client.delete(url, as_=staff)).status_code == 204
+    await run_jobs()
+    shown = (await client.get(f"{staff.place.url}/workorders/{order['id']}", as_=staff)).json()
+    assert (shown["incident_id"], shown["assignee_id"]) == (None, str(plumber.id)), shown

@@ -146,3 +146,37 @@ def test_the_default_categories_name_only_skills_and_parents_that_there_are():
 )
 def test_texts_that_say_the_same(one: str, other: str, same: bool):
     assert (duplicates.similarity(one, other) >= duplicates.SIMILARITY_MIN) is same
+
+
+async def test_a_household_reads_each_others_orders_and_only_the_reporter_acts(client: Client, make: Make):
+    mother = await make.resident()
+    child = await make.resident(household_id=mother.household_id)
+    guest = await make.resident(household_id=mother.household_id, verified=False)
+    stranger, url = await make.resident(), "/api/v1/me/workorders"
+
+    async def opened(who: Person, text: str, **body: Any) -> str:
+        answer = await client.post(url, json={"text": text, **body}, as_=who)
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["id"])
+
+    async def seen(who: Person) -> dict[str, bool]:
+        return {one["id"]: one["mine"] for one in (await client.get(url, as_=who)).json()["items"]}
+
+    leak, complaint = await opened(mother, "厨房漏水"), await opened(mother, "楼上太吵", kind="complaint")
+    fight = await client.post("/api/v1/me/turns", json={"text": "有人拿刀要砍人，救命"}, as_=mother)
+    assert fight.json()["route"] == "emergency"
+    own = await opened(child, "灯不亮")
+    by_guest = await opened(guest, "门锁坏了")
+    assert await seen(child) == {leak: False, own: True}
+    assert await seen(guest) == {by_guest: True}
+    assert await seen(stranger) == {}
+    assert len(await seen(mother)) == 4
+    shown = await client.get(f"{url}/{leak}", as_=child)
+    assert (shown.status_code, shown.json()["text"], shown.json()["moves"]) == (200, "厨房漏水", [])
+    for path in ("events", "comments", "files"):
+        assert (await client.get(f"{url}/{leak}/{path}", as_=child)).status_code == 200
+    for verb in ("urge", "cancel", "comments"):
+        assert (await client.post(f"{url}/{leak}/{verb}", json={"text": "x"}, as_=child)).status_code in (404, 422)
+    assert (await client.post(f"{url}/{leak}/files", files={"file": ("a.txt", b"x")}, as_=child)).status_code == 404
+    for order_id, who in ((complaint, child), (leak, guest), (leak, stranger), (by_guest, mother)):
+        assert (await client.get(f"{url}/{order_id}", as_=who)).status_code == 404

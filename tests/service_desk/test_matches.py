@@ -106,3 +106,28 @@ async def test_asking_changes_nothing_and_names_no_place_of_others(client: Clien
     assert (missing.status_code, missing.json()["code"]) == (404, "space_not_found")
     assert await asked(client, who, "没水") == {"incidents": [], "workorders": [], "others_count": 0}
     assert (await client.get("/api/v1/me/workorders", as_=who)).json()["items"] == []
+
+
+async def test_a_report_of_what_is_known_is_answered_with_an_offer_and_taken_all_the_same(
+    client: Client, make: Make, run_jobs: Any
+):
+    staff = await make.staff()
+    house = await build_house(make, units=2, rooms=2)
+    (here, neighbour), (next_door, _) = house.people
+    incident = await opened(client, staff, space_ids=[str(house.units[0])], resident_text="水泵故障。")
+    url = "/api/v1/me/workorders"
+    offered = await client.post(url, json={"text": "水龙头放不出水"}, as_=here, headers={"Idempotency-Key": "one"})
+    assert (offered.status_code, offered.json()["code"]) == (409, "incident_known")
+    [match] = offered.json()["facts"]["incidents"]
+    assert match["incident_id"] == incident["id"]
+    assert "08:00起已知悉，预计11月22日12:00恢复。要关注进展吗？" in offered.json()["messages"]["zh"]
+    assert (await client.get(url, as_=here)).json()["items"] == []
+    assert (await client.post(f"/api/v1/me/incidents/{incident['id']}/follow", as_=here)).json()["following"]
+    for who, text in ((next_door, "没水"), (here, "停电了"), (here, "电梯停了，有人被困在里面")):
+        assert (await client.post(url, json={"text": text}, as_=who)).status_code == 201, text
+    body = {"text": "没水", "open_anyway": True}
+    taken = await client.post(url, json=body, as_=neighbour, headers={"Idempotency-Key": "one"})
+    assert taken.status_code == 201, taken.text
+    await run_jobs()
+    shown = (await client.get(f"{url}/{taken.json()['id']}", as_=neighbour)).json()
+    assert shown["incident_id"] == incident["id"]

@@ -9,6 +9,7 @@ from app.people.tables import StaffRole
 from app.runtime import Runtime
 from app.service_desk.tables import Status, WorkOrder, WorkOrderEvent
 from app.service_desk.transitions import ENDED, UNASSIGNED, Mover, allowed, is_allowed
+from tests.chat.test_statements import counting
 from tests.conftest import Client
 from tests.make import Make, Order, Person
 
@@ -152,3 +153,20 @@ async def test_a_complaint_about_a_colleague_is_hidden_from_them_and_the_reporte
     body |= {"about_staff_id": str(boss.id), "text": "经理从不回消息"}
     about_boss = (await client.post("/api/v1/me/workorders", json=body, as_=resident)).json()
     assert (await client.get(f"{desk.place.url}/workorders/{about_boss['id']}", as_=boss)).status_code == 404
+
+
+async def test_opening_and_moving_cost_few_statements(client: Client, make: Make, runtime: Runtime):
+    """BEGIN and COMMIT are not counted; who asks and the audit row are."""
+    resident, manager = await make.resident(), await make.staff()
+    url = "/api/v1/me/workorders"
+    await client.post(url, json={"text": "厨房水管漏水"}, as_=resident)
+    with counting(runtime) as opening:
+        order = (await client.post(url, json={"text": "客厅的灯不亮"}, as_=resident)).json()
+    with counting(runtime) as moving:
+        moved = await client.post(f"{manager.place.url}/workorders/{order['id']}/accept", json={}, as_=manager)
+    assert moved.status_code == 200, moved.text
+    written = [one for one in (*opening, *moving) if one.lstrip().startswith(("INSERT", "UPDATE", "WITH"))]
+    assert len(opening) <= 10, "\n\n".join(opening)
+    assert len(moving) <= 10, "\n\n".join(moving)
+    # Order, event and place in the line; audit; row and event; the message to the resident; audit.
+    assert len(written) <= 5, "\n\n".join(written)
