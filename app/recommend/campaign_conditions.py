@@ -1,0 +1,91 @@
+"""The tree of a filter as a condition on `Resident`. Values travel as bound parameters and never as text."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Select, and_, any_, exists, func, literal, not_, or_, select, true
+from sqlalchemy.orm import aliased
+
+from app.people.tables import Household, Residency, Resident, Space
+from app.recommend.campaign_filter import Every, Is, Node, Not, Some
+from app.recommend.tables import Item, ItemFeedback
+
+Args = Mapping[str, Any]
+
+
+def condition_of(node: Node, *, community_id: UUID, now: datetime) -> ColumnElement[bool]:
+    """Whether a resident is meant, as SQL."""
+    match node:
+        case Every(()):
+            return true()
+        case Every(parts):
+            return and_(*(condition_of(part, community_id=community_id, now=now) for part in parts))
+        case Some(parts):
+            return or_(*(condition_of(part, community_id=community_id, now=now) for part in parts))
+        case Not(part):
+            return not_(condition_of(part, community_id=community_id, now=now))
+        case Is(predicate, args):
+            return CONDITIONS[predicate](args, community_id, now)
+
+
+def _lives(args: Args, community_id: UUID, now: datetime) -> ColumnElement[bool]:
+    verified = Residency.verified_at.is_not(None) if args.get("verified", True) else Residency.verified_at.is_(None)
+    wanted = [Residency.resident_id == Resident.id, Residency.community_id == community_id, verified]
+    if "roles" in args:
+        wanted.append(Residency.role.in_(args["roles"]))
+    if "space_ids" in args:
+        rooms = rooms_within(args["space_ids"], community_id)
+        wanted.append(Residency.household_id.in_(select(Household.id).where(Household.room_id.in_(rooms))))
+    return exists().where(*wanted)
+
+
+def rooms_within(space_ids: tuple[UUID, ...], community_id: UUID) -> Select[tuple[UUID]]:
+    """Ids of these spaces and of all that stands below them."""
+    start = select(Space.id).where(Space.id.in_(space_ids), Space.community_id == community_id)
+    below = start.cte(recursive=True)
+    child = aliased(Space)
+    return select(below.union(select(child.id).join(below, child.parent_id == below.c.id)).c.id)
+
+
+def _language(args: Args, community_id: UUID, now: datetime) -> ColumnElement[bool]:
+    return Resident.language.in_(args["languages"])
+
+
+def _moved_in(args: Args, community_id: UUID, now: datetime) -> ColumnElement[bool]:
+    return exists().where(
+        Residency.resident_id == Resident.id,
+        Residency.community_id == community_id,
+        Residency.verified_at >= now - timedelta(days=args["within_days"]),
+    )
+
+
+def _did(args: Args, community_id: UUID, now: datetime) -> ColumnElement[bool]:
+    done = [
+        ItemFeedback.community_id == community_id,
+        ItemFeedback.resident_id == Resident.id,
+        ItemFeedback.kind.in_(args["what"]),
+        ItemFeedback.at >= now - timedelta(days=args["within_days"]),
+        ItemFeedback.at <= now,
+    ]
+    if "item_id" in args:
+        done.append(ItemFeedback.item_id == args["item_id"])
+    if "category" in args:
+        within = select(Item.id).where(
+            Item.community_id == community_id, literal(args["category"]) == any_(Item.categories)
+        )
+        done.append(ItemFeedback.item_id.in_(within))
+    if (least := args.get("at_least", 1)) == 1:
+        return exists().where(*done)
+    times = select(func.count()).select_from(ItemFeedback).where(*done).correlate(Resident).scalar_subquery()
+    return times >= least
+
+
+CONDITIONS: dict[str, Callable[[Args, UUID, datetime], ColumnElement[bool]]] = {
+    "lives": _lives,
+    "language": _language,
+    "moved_in": _moved_in,
+    "did": _did,
+}
+"""One for each of the grammar's predicates; a test proves it complete."""
