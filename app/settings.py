@@ -144,7 +144,7 @@ class Settings(BaseSettings):
     # Service desk
     files_url: str = Field(
         "",
-        description="Photos and documents of work orders: s3://bucket/folder, gs:// or az://; empty: data_dir/files.",
+        description="Photos, documents, trained rankers: s3://bucket/folder, gs:// or az://; empty: data_dir/files.",
     )
     files_per_order_max: int = Field(30, description="Photos and documents of one work order.")
     photo_pixels_max: int = Field(60_000_000, description="Pixels of the largest photo that is unpacked.")
