@@ -5,6 +5,7 @@ from app.db import Base
 from app.knowledge import tables as knowledge
 from app.notices import tables as notices
 from app.people import tables as people
+from app.recommend import campaign_tables
 from app.recommend import tables as recommend
 from app.rest import tables as rest
 from app.service_desk import duty_tables as duties
@@ -16,6 +17,7 @@ from app.service_desk import webhook_tables as webhooks
 metadata = Base.metadata
 
 __all__ = [
+    "campaign_tables",
     "chat",
     "duties",
     "emergencies",
