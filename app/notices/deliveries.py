@@ -14,6 +14,7 @@ from app.errors import NotFound
 from app.notices import quiet
 from app.notices.tables import (
     ChannelAudience,
+    ChannelKind,
     ChannelUse,
     Delivery,
     DeliveryAttempt,
@@ -111,6 +112,23 @@ async def tell(
             send_after_commit(session, job_of(row.id, community_id, loud=row.loud))
 
 
+async def withdraw(
+    session: AsyncSession, *, community_id: UUID, person_id: UUID, kind: str, why: str, now: datetime
+) -> None:
+    """Messages to one person whose kind begins so leave by no channel any more; what was told in the app stays."""
+    theirs = select(Message.id).where(
+        Message.community_id == community_id,
+        Message.person_id == person_id,
+        Message.kind.startswith(kind, autoescape=True),
+    )
+    await session.execute(
+        update(Delivery)
+        .where(Delivery.message_id.in_(theirs), Delivery.status == DeliveryStatus.WAITING)
+        .values(status=DeliveryStatus.SKIPPED, last_error=why, ended_at=now)
+        .execution_options(synchronize_session=False)
+    )
+
+
 def _goes_through(community_id: UUID, person: PersonKind, kind: str) -> ColumnElement[bool]:
     """A condition for the channels that a message for somebody takes."""
     audience = ChannelAudience.STAFF if person is PersonKind.STAFF else ChannelAudience.RESIDENTS
@@ -119,6 +137,7 @@ def _goes_through(community_id: UUID, person: PersonKind, kind: str) -> ColumnEl
         NoticeChannel.enabled,
         NoticeChannel.audience.in_([ChannelAudience.ALL, audience]),
         true() if quiet.is_loud(kind) else NoticeChannel.use == ChannelUse.ALL,
+        NoticeChannel.kind != ChannelKind.PHONE if quiet.is_advertising(kind) else true(),
     )
 
 

@@ -131,6 +131,10 @@ class CommunitySettings(BaseModel):
     quiet_hours: Span | Literal[""] = Field(
         "22:00-07:00", description="No messages but emergencies; may go past midnight.", examples=["22:00-08:00"]
     )
+    campaign_cap_messages: Annotated[int, Field(ge=0, le=100)] = Field(
+        2, description="Campaigns that one resident is sent at most within `campaign_cap_days`; 0: none at all."
+    )
+    campaign_cap_days: Annotated[int, Field(ge=1, le=90)] = Field(7, description="Days over which they are counted.")
     analytics_households_min: Annotated[int, Field(ge=1, le=100)] = Field(
         5, description="Smaller groups are not shown."
     )

@@ -1,4 +1,4 @@
-"""Rows of campaigns: what is told to whom and when, in which words, who was told or held out, and rules to start one."""
+"""Rows of campaigns: what is told to whom and when, in which words, who was told or held out, and their rules."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -77,6 +77,7 @@ class LeftOut(StrEnum):
     """Why somebody of the audience is not told; the same whether they are in the hold-out or not."""
 
     OPTED_OUT = "opted_out"
+    REFUSED_ITEM = "refused_item"
     NOT_PERSONALISED = "not_personalised"
     CAPPED = "capped"
     NO_CHANNEL = "no_channel"
