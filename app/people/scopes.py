@@ -63,6 +63,8 @@ ROLE_SCOPES: dict[StaffRole, frozenset[str]] = {
         "recommendations:read",
         "recommendations:write",
         "rankers:write",
+        "campaigns:read",
+        "campaigns:write",
     },
     StaffRole.FRONT_DESK: STAFF_BASE
     | DESK

@@ -17,7 +17,7 @@ from app.notices.tables import ChannelAudience, ChannelKind, ChannelUse, NoticeC
 from app.people import spaces
 from app.people.callers import Caller
 from app.people.community_settings import CommunitySettings
-from app.people.tables import Residency, Resident, ResidentRole
+from app.people.tables import Residency, Resident, ResidentRole, Space
 from app.recommend.campaign_conditions import condition_of
 from app.recommend.campaign_errors import ItemNotAvailable
 from app.recommend.campaign_filter import Node, ids_in, looks_at_behaviour, parse
@@ -51,7 +51,7 @@ async def read_filter(session: AsyncSession, caller: Caller, value: Any) -> Node
     """
     node = parse(value)
     space_ids, item_ids = ids_in(node)
-    known = spaces.visible_to(caller).where(spaces.Space.id.in_(space_ids)).with_only_columns(spaces.Space.id)
+    known = spaces.visible_to(caller).where(Space.id.in_(space_ids)).with_only_columns(Space.id)
     if space_ids - set(await session.scalars(known)):
         raise spaces.SpaceNotFound
     await get_items(session, caller.community_id, sorted(item_ids))
@@ -115,7 +115,7 @@ def _reason(audience: Audience, now: datetime) -> ColumnElement[Any]:
     profile = and_(RecommendationProfile.resident_id == Resident.id)
     refused = exists().where(profile, or_(RecommendationProfile.marketing_opted_out, RecommendationProfile.opted_out))
     plain = exists().where(profile, RecommendationProfile.personalised.is_(False))
-    reasons = [(refused, LeftOut.OPTED_OUT)]
+    reasons: list[tuple[ColumnElement[bool], LeftOut]] = [(refused, LeftOut.OPTED_OUT)]
     if audience.items:
         reasons.append((_refuses(audience.items), LeftOut.REFUSED_ITEM))
     if audience.triggered_by_behaviour or looks_at_behaviour(audience.node):

@@ -79,7 +79,8 @@ def _did(args: Args, community_id: UUID, now: datetime) -> ColumnElement[bool]:
     if (least := args.get("at_least", 1)) == 1:
         return exists().where(*done)
     times = select(func.count()).select_from(ItemFeedback).where(*done).correlate(Resident).scalar_subquery()
-    return times >= least
+    enough: ColumnElement[bool] = times >= least
+    return enough
 
 
 CONDITIONS: dict[str, Callable[[Args, UUID, datetime], ColumnElement[bool]]] = {

@@ -235,9 +235,7 @@ def check_move(campaign: Campaign, wanted: CampaignStatus) -> None:
         raise CampaignMoveNotAllowed(campaign.status, wanted)
 
 
-async def schedule(
-    session: AsyncSession, runtime: Runtime, caller: Caller, campaign: Campaign, *, local_time: datetime
-) -> None:
+async def schedule(session: AsyncSession, runtime: Runtime, campaign: Campaign, *, local_time: str) -> None:
     """Send a locked campaign later, by the community's wall clock.
 
     Raises: CampaignMoveNotAllowed, TriggeredByRules, NoSuchLocalTime, ScheduleInThePast, and as `check_ready`.
@@ -255,19 +253,20 @@ async def schedule(
     await touch(session, runtime, campaign)
 
 
-def moment_of(local_time: datetime, zone: ZoneInfo) -> datetime:
-    """A time of the wall clock; of an hour that comes twice the first. Raises NoSuchLocalTime."""
+def moment_of(local_time: str, zone: ZoneInfo) -> datetime:
+    """A time of the wall clock, 2026-11-25T18:30; of an hour that comes twice the first. Raises NoSuchLocalTime."""
     try:
-        at = local_time.replace(tzinfo=zone, fold=0).astimezone(UTC)
-        back = at.astimezone(zone).replace(tzinfo=None)
-    except OverflowError:
+        said = datetime.fromisoformat(local_time)
+    except ValueError:
         raise NoSuchLocalTime from None
-    if back != local_time:
+    at = said.replace(tzinfo=zone).astimezone(UTC)
+    # What the clocks skip comes back as another time.
+    if at.astimezone(zone).replace(tzinfo=None) != said:
         raise NoSuchLocalTime
     return at
 
 
-async def send(session: AsyncSession, runtime: Runtime, caller: Caller, campaign: Campaign) -> None:
+async def send(session: AsyncSession, runtime: Runtime, campaign: Campaign) -> None:
     """Send a locked campaign now, go on with one that was paused, or let rules start a triggered one.
 
     Raises: CampaignMoveNotAllowed, CampaignForNobody, and as `check_ready`.
