@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, case, exists, func, null, or_, select, true
+from sqlalchemy import ARRAY, ColumnElement, Select, String, and_, case, cast, exists, func, null, or_, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.notices.tables import ChannelAudience, ChannelKind, ChannelUse, NoticeChannel
@@ -136,7 +136,8 @@ def _refuses(items: Sequence[Item]) -> ColumnElement[bool]:
     )
     categories = sorted({category for item in items for category in item.categories})
     unwanted = exists().where(
-        RecommendationProfile.resident_id == Resident.id, RecommendationProfile.hidden_categories.overlap(categories)
+        RecommendationProfile.resident_id == Resident.id,
+        RecommendationProfile.hidden_categories.bool_op("&&")(cast(categories, ARRAY(String))),
     )
     return or_(hidden, unwanted) if categories else hidden
 

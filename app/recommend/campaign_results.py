@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Integer, String, and_, case, cast, exists, func, literal, or_, select
+from sqlalchemy import ColumnElement, Integer, Interval, String, and_, case, cast, exists, func, literal, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.notices.tables import Delivery, DeliveryStatus, Message
@@ -137,7 +137,7 @@ def _did(campaign: Campaign, kind: FeedbackKind) -> ColumnElement[bool]:
     return exists().where(
         ItemFeedback.community_id == recipient.community_id, ItemFeedback.resident_id == recipient.resident_id, about,
         ItemFeedback.kind == kind, ItemFeedback.at >= recipient.at,
-        ItemFeedback.at < recipient.at + timedelta(days=campaign.attribution_days),
+        ItemFeedback.at < recipient.at + literal(timedelta(days=campaign.attribution_days), Interval),
     )  # fmt: skip
 
 

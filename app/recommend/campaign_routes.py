@@ -104,6 +104,8 @@ async def patch_campaign(
     if_match.check(_etag(campaign))
     given = body.model_dump(exclude_unset=True)
     kept = {name: value for name, value in given.items() if value is not None or name in MAY_BE_NULL}
+    if body.variants is not None:
+        kept["variants"] = [one.model_dump() for one in body.variants]
     await campaigns.change(session, runtime, caller, campaign, kept)
     return await _shown(session, response, campaign)
 

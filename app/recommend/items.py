@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, case, func, literal_column, or_, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -39,7 +39,7 @@ def visible_to(caller: Caller, *, now: datetime) -> Select[Item]:
 def over_at() -> ColumnElement[Any]:
     """When an item is over: as it expires or ends; an activity without an end as it begins."""
     begins = case((and_(Item.kind == ItemKind.ACTIVITY, Item.ends_at.is_(None)), Item.starts_at))
-    forever = func.cast("infinity", Item.expires_at.type)
+    forever = literal_column("'infinity'::timestamptz")
     return func.least(*(func.coalesce(one, forever) for one in (Item.expires_at, Item.ends_at, begins)))
 
 
