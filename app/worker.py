@@ -32,6 +32,7 @@ JOB_MODULES = (
     "app.notices.jobs",
     "app.people.jobs",
     "app.recommend.campaign_jobs",
+    "app.recommend.jobs",
     "app.service_desk.jobs",
     "app.service_desk.duty_jobs",
     "app.service_desk.webhook_jobs",

@@ -102,6 +102,20 @@ class Ranker:
         rows, values = self._items[source][history_items], self._values[source][history_items] * weights[:, None]
         return np.bincount(rows.ravel(), values.ravel(), len(self.item_ids)).astype(np.float32)
 
+    def drivers(self, history_items: Codes, history_weights: Scores, codes: Codes) -> Codes:
+        """Which item of the history speaks most for each item: its place there, -1 where none does.
+
+        Of the sources that are rows of neighbours the first that knows one is asked. Shapes: (h,), (h,), (m,) -> (m,).
+        """
+        found = np.full(len(codes), -1, np.int32)
+        for name in ("ease", "neighbours", "sequence") if len(history_items) else ():
+            rows, values = self._items[name][history_items], self._values[name][history_items]
+            spoken = np.where(rows[:, :, None] == codes, values[:, :, None], 0).max(axis=1) * history_weights[:, None]
+            strongest = spoken.argmax(axis=0)
+            new = (found < 0) & (spoken[strongest, np.arange(len(codes))] > 0)
+            found[new] = strongest[new]
+        return found
+
     def vector_of(self, history_items: Codes, history_weights: Scores) -> Scores:
         """The person's factors, solved from the history. Shapes: (h,), (h,) -> (f,).
 

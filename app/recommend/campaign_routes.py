@@ -29,6 +29,7 @@ from app.recommend import (
     campaign_views,
     campaigns,
 )
+from app.recommend.campaign_rule_routes import router as rules
 from app.recommend.campaign_schemas import (
     CampaignBrief,
     CampaignChange,
@@ -247,5 +248,6 @@ async def post_unsubscribe(runtime: RuntimeDep, t: Token) -> HTMLResponse:
 
 
 router.include_router(house)
+router.include_router(rules)
 router.include_router(mine)
 router.include_router(doorless)

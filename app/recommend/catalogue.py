@@ -38,6 +38,14 @@ ORDER BY i.catalogue_number, i.id LIMIT :rows
 """)
 
 
+HOUSE = 0
+"""The provider of what the house itself offers."""
+COLUMNS: dict[str, Any] = {
+    "live": np.bool_, "over_at": np.float64, "starts_at": np.float64, "created_at": np.float64, "audience": np.int8,
+    "narrowed": np.bool_, "provider": np.int32, "embedded": np.bool_,
+}  # fmt: skip
+
+
 @dataclass(slots=True)
 class Facts:
     """What is told of an item."""
@@ -72,7 +80,9 @@ class Catalogue:
     """Codes of items that are for some buildings only."""
     by_category: dict[str, set[int]] = field(default_factory=dict)
     providers: dict[str, int] = field(default_factory=lambda: {"": HOUSE})
-    columns: dict[str, NDArray[Any]] = field(default_factory=dict)
+    columns: dict[str, NDArray[Any]] = field(
+        default_factory=lambda: {name: np.zeros(0, kind) for name, kind in COLUMNS.items()}
+    )
     vectors: NDArray[np.float16] | None = None
     meaning: Meaning | None = None
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -86,14 +96,6 @@ class Catalogue:
     def codes(self, ids: Iterable[UUID]) -> list[int]:
         """Of those items that are known."""
         return [code for one in ids if (code := self.code_of.get(one)) is not None]
-
-
-HOUSE = 0
-"""The provider of what the house itself offers."""
-COLUMNS: dict[str, Any] = {
-    "live": np.bool_, "over_at": np.float64, "starts_at": np.float64, "created_at": np.float64, "audience": np.int8,
-    "narrowed": np.bool_, "provider": np.int32, "embedded": np.bool_,
-}  # fmt: skip
 
 
 async def refresh(
@@ -164,14 +166,13 @@ def _put(catalogue: Catalogue, row: Any) -> None:
 
 def _make_room(catalogue: Catalogue) -> None:
     """A fifth more than is needed, so that one new item does not copy all the others."""
-    have = len(catalogue.columns.get("live", ()))
+    have = len(catalogue.columns["live"])
     if len(catalogue.facts) <= have:
         return
     room = max(64, int(len(catalogue.facts) * 1.2))
     for name, kind in COLUMNS.items():
         grown = np.zeros(room, kind)
-        if have:
-            grown[:have] = catalogue.columns[name]
+        grown[:have] = catalogue.columns[name]
         catalogue.columns[name] = grown
     if catalogue.vectors is not None:
         wider = np.zeros((room, catalogue.vectors.shape[1]), np.float16)

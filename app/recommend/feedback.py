@@ -159,3 +159,34 @@ async def take_back(
     if kind is FeedbackKind.JOINED:
         fewer = func.greatest(Item.joined_count - 1, 0)
         await session.execute(update(Item).where(Item.id == item_id).values(joined_count=fewer))
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """An event as the resident sees it in their profile."""
+
+    item_id: UUID
+    title: str
+    title_en: str
+    kind: FeedbackKind
+    at: datetime
+
+
+USED_MAX = 100
+
+
+async def used_of(session: AsyncSession, caller: Caller) -> tuple[list[Used], list[Used]]:
+    """What a resident did that counts for them, and what they refused, each newest first."""
+    columns = (ItemFeedback.item_id, Item.title, Item.title_en, ItemFeedback.kind, ItemFeedback.at)
+    statement = (
+        select(*columns)
+        .join(Item, Item.id == ItemFeedback.item_id)
+        .where(ItemFeedback.community_id == caller.community_id, ItemFeedback.resident_id == caller.id)
+        .order_by(ItemFeedback.at.desc(), ItemFeedback.id.desc())
+        .limit(USED_MAX)
+    )
+    found = [
+        [Used(*row) for row in await session.execute(statement.where(ItemFeedback.kind.in_(kinds)))]
+        for kinds in (POSITIVE, REFUSING)
+    ]
+    return found[0], found[1]

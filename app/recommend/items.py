@@ -39,8 +39,8 @@ def visible_to(caller: Caller, *, now: datetime) -> Select[Item]:
 def over_at() -> ColumnElement[Any]:
     """When an item is over: as it expires or ends; an activity without an end as it begins."""
     begins = case((and_(Item.kind == ItemKind.ACTIVITY, Item.ends_at.is_(None)), Item.starts_at))
-    forever = literal_column("'infinity'::timestamptz")
-    return func.least(*(func.coalesce(one, forever) for one in (Item.expires_at, Item.ends_at, begins)))
+    # What is null does not count for the least of several.
+    return func.coalesce(func.least(Item.expires_at, Item.ends_at, begins), literal_column("'infinity'::timestamptz"))
 
 
 def _meant_for(caller: Caller) -> tuple[ColumnElement[bool], ...]:
@@ -142,3 +142,14 @@ async def _check(session: AsyncSession, caller: Caller, item: Item, given: Mappi
 def embed_job(community_id: UUID) -> Job:
     """One for all that waits in a community."""
     return Job(EMBED_JOB, community_id, community_id, Lane.BATCH)
+
+
+CATEGORIES_SHOWN_MAX = 200
+
+
+async def categories(session: AsyncSession, caller: Caller, *, now: datetime) -> list[str]:
+    """What items on offer are filed under, the commonest first."""
+    named = func.unnest(Item.categories).label("name")
+    on_offer = visible_to(caller, now=now).with_only_columns(named).subquery()
+    counted = select(on_offer.c.name).group_by(on_offer.c.name).order_by(func.count().desc(), on_offer.c.name)
+    return list(await session.scalars(counted.limit(CATEGORIES_SHOWN_MAX)))

@@ -20,7 +20,7 @@ HISTORY_EVENTS_MAX = 200
 """Newest positive events of a resident that are looked at."""
 
 STATEMENT = text("""
-SELECT r.language, c.timezone, s.catalogue_number, s.ranker_number,
+SELECT r.language, c.timezone, c.version AS community_version, s.catalogue_number, s.ranker_number,
     p.interests, p.about, p.hidden_categories, p.personalised, p.opted_out, p.embedder,
     halfvec_send(p.embedding) AS embedding, homes.roles, homes.building_ids, homes.sizes,
     history.item_ids, history.kinds, history.ats,
@@ -67,6 +67,7 @@ class Known:
     resident_id: UUID
     language: str
     timezone: str
+    community_version: int
     catalogue_number: int
     ranker_number: int
     interests: tuple[str, ...]
@@ -102,6 +103,7 @@ async def read(
     events = zip(row.item_ids or (), row.kinds or (), row.ats or (), strict=True)
     return Known(
         resident_id=resident_id, language=row.language, timezone=row.timezone,
+        community_version=row.community_version,
         catalogue_number=row.catalogue_number or 0, ranker_number=row.ranker_number or 0,
         interests=tuple(row.interests or ()), about=row.about or "",
         hidden_categories=frozenset(row.hidden_categories or ()), personalised=row.personalised is not False,

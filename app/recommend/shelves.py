@@ -64,7 +64,7 @@ def make(catalogue: Catalogue, statistics: Statistics, audience: Audience, *, no
         mask,
         popular=_first(np.where(mask, popular + 1e-6, 0)),
         fresh=_first(np.where(fresh, created, 0)),
-        soon=_first(np.where(to_come, 1 / (starts - now + 3_600), 0)),
+        soon=_first(np.where(to_come, now + SOON_DAYS * DAY - starts, 0)),
         near=_first(np.where(near, popular + 1e-6, 0)),
         minute=int(now // 60),
         made_from=(catalogue.revision, statistics.stamp),

@@ -3,10 +3,9 @@
 Nobody is told of fewer than five households, whatever else is counted.
 """
 
-import asyncio
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -50,38 +49,21 @@ GROUP BY c.cohort, c.value, j.item_id HAVING count(*) >= :households_min
 """)
 
 
-@dataclass(slots=True)
-class Counted:
-    """Of one item in one cohort: how many households joined it."""
-
-    code: int
-    households: int
-
-
 @dataclass(slots=True, eq=False)
 class Statistics:
-    """Shapes: popular (n,) weights that fade with time, people (n,) how many; n may lag behind the catalogue."""
+    """Shapes: popular (n,) weights that fade with time, people (n,) how many; n may lag behind the catalogue.
+
+    `cohorts`: households by code of the item that they joined, most first.
+    """
 
     popular: NDArray[np.float32]
     people: NDArray[np.int32]
-    cohorts: Mapping[Cohort, list[Counted]]
+    cohorts: Mapping[Cohort, Mapping[int, int]]
     stamp: float
-    revision: int = 0
 
     def padded(self, size: int) -> NDArray[np.float32]:
         missing = size - len(self.popular)
         return np.pad(self.popular, (0, missing)) if missing > 0 else self.popular[:size]
-
-
-@dataclass(slots=True)
-class Kept:
-    """The statistics of a community and the work under way on newer ones."""
-
-    statistics: Statistics | None = None
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-
-    def age_seconds(self) -> float:
-        return time.monotonic() - self.statistics.stamp if self.statistics else float("inf")
 
 
 async def read(
@@ -97,17 +79,18 @@ async def read(
     for row in await session.execute(POPULAR, values):
         if (code := catalogue.code_of.get(row.item_id)) is not None and code < len(popular):
             popular[code], people[code] = row.weight, row.people
-    cohorts: dict[Cohort, list[Counted]] = {}
+    cohorts: dict[Cohort, dict[int, int]] = {}
     values = {
         "community_id": community_id, "since": values["since"], "kinds": [str(kind) for kind in COMMITTED],
         "households_min": max(HOUSEHOLDS_MIN, households_min),
     }  # fmt: skip
     for row in await session.execute(HOUSEHOLDS, values):
         if (code := catalogue.code_of.get(row.item_id)) is not None:
-            cohorts.setdefault((row.cohort, row.value), []).append(Counted(code, row.households))
-    for counted in cohorts.values():
-        counted.sort(key=lambda one: (-one.households, one.code))
-    return Statistics(popular, people, cohorts, stamp=time.monotonic())
+            cohorts.setdefault((row.cohort, row.value), {})[code] = row.households
+    ordered = {
+        cohort: dict(sorted(counted.items(), key=lambda one: (-one[1], one[0]))) for cohort, counted in cohorts.items()
+    }
+    return Statistics(popular, people, ordered, stamp=time.monotonic())
 
 
 def cohorts_of(known: Known) -> list[Cohort]:

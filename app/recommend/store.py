@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.knowledge import centres
 from app.knowledge.ingest import embedder_key
 from app.people.callers import tenant_of_community
+from app.people.community_settings import CommunitySettings
 from app.recommend import catalogue as catalogues
 from app.recommend import rankers, shelves, statistics
 from app.recommend.catalogue import Catalogue
@@ -42,6 +43,8 @@ class Kept:
     """Of one community."""
 
     catalogue: Catalogue
+    settings: CommunitySettings | None = None
+    settings_version: int = 0
     statistics: Statistics | None = None
     shelves: OrderedDict[Audience, Shelf] = field(default_factory=OrderedDict)
     ranker: Loaded | None = None
@@ -65,10 +68,10 @@ def of(runtime: Runtime, community_id: UUID) -> Kept:
 
 
 async def bring_up_to_date(
-    session: AsyncSession, runtime: Runtime, community_id: UUID, known: Known, *, households_min: int
-) -> tuple[Kept, Statistics, Shelf]:
-    """What is kept, no older than what `known` read in this transaction; the shelf of this resident's audience."""
-    kept, now = of(runtime, community_id), runtime.clock()
+    session: AsyncSession, runtime: Runtime, community_id: UUID, kept: Kept, known: Known, *, households_min: int
+) -> tuple[Statistics, Shelf]:
+    """Bring what is kept up to what `known` read in this transaction. The statistics, and this resident's shelf."""
+    now = runtime.clock()
     if kept.catalogue.number < known.catalogue_number:
         await catalogues.refresh(
             session, kept.catalogue, community_id, number=known.catalogue_number,
@@ -77,7 +80,7 @@ async def bring_up_to_date(
     counted = await _statistics(session, runtime, kept, community_id, now=now, households_min=households_min)
     if kept.ranker_asked[0] != known.ranker_number or _may_ask_again(kept, known.ranker_number):
         await _load_ranker(session, runtime, kept, community_id, number=known.ranker_number)
-    return kept, counted, _shelf(kept, counted, Audience.of(known), now=now.timestamp())
+    return counted, _shelf(kept, counted, Audience.of(known), now=now.timestamp())
 
 
 async def _statistics(
