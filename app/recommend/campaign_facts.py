@@ -9,6 +9,7 @@ from app.people.local_time import clock
 from app.recommend.campaign_copy import PLACEHOLDER
 from app.recommend.tables import Item, ItemKind
 
+SATURDAY = 5
 KIND_WORDS: dict[ItemKind, tuple[str, str]] = {
     ItemKind.ACTIVITY: ("社区活动", "a community activity"),
     ItemKind.SERVICE: ("便民服务", "a service near you"),
@@ -61,6 +62,7 @@ def _words(item: Item, zone: ZoneInfo) -> list[str]:
             # With weekday and year, for who writes “Saturday” or “2026”.
             here = moment.astimezone(zone)
             told += [f"{here:%Y-%m-%d %H:%M}", f"{here:%A}", f"星期{'一二三四五六日'[here.weekday()]}"]
+            told += ["周末 weekend"] if here.weekday() >= SATURDAY else []
     return [text for text in told if text]
 
 

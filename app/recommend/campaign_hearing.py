@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, any_, literal, select
+from sqlalchemy import Select, any_, delete, literal, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -36,9 +36,24 @@ async def hear_of_feedback(
     kind: FeedbackKind, now: datetime,
 ) -> None:  # fmt: skip
     """A resident did something with an item for the first time."""
+    if kind not in BEHAVIOUR:
+        return
     heard = _rules(community_id, RuleEvent.FEEDBACK, categories).where(literal(kind.value) == any_(CampaignRule.what))
     for rule in (await session.scalars(heard)).all():
         await _wait(session, rule, [resident_id], item_id=item_id, occasion=ONCE, now=now)
+
+
+async def unhear_feedback(session: AsyncSession, *, resident_id: UUID, item_id: UUID, kind: FeedbackKind) -> None:
+    """They took it back, so nobody is told because of it."""
+    because = select(CampaignRule.id).where(
+        CampaignRule.event == RuleEvent.FEEDBACK, literal(kind.value) == any_(CampaignRule.what)
+    )
+    await session.execute(
+        delete(CampaignWait).where(
+            CampaignWait.resident_id == resident_id, CampaignWait.item_id == item_id, CampaignWait.done_at.is_(None),
+            CampaignWait.rule_id.in_(because),
+        )
+    )  # fmt: skip
 
 
 async def hear_of_item(session: AsyncSession, item: Item, *, now: datetime) -> None:

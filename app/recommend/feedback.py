@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.clock import CLOCK
 from app.people.callers import Caller
-from app.recommend import items, profiles
+from app.recommend import campaign_hearing, items, profiles
 from app.recommend.errors import FeedbackInFuture, FeedbackNotFound, ItemFull, ItemNotFound, ItemOver
 from app.recommend.tables import FeedbackKind, Item, ItemFeedback
 
@@ -88,6 +88,10 @@ async def record(
         if await _write(session, caller, resident_id, told, now=now):
             new += 1
             await _follow(session, caller, resident_id, told, known[told.item_id], now=now)
+            await campaign_hearing.hear_of_feedback(
+                session, community_id=caller.community_id, resident_id=resident_id, item_id=told.item_id,
+                categories=known[told.item_id].categories, kind=told.kind, now=now,
+            )  # fmt: skip
     return new
 
 
@@ -156,6 +160,7 @@ async def take_back(
     )  # fmt: skip
     if not (await session.scalars(gone.returning(ItemFeedback.id))).all():
         raise FeedbackNotFound
+    await campaign_hearing.unhear_feedback(session, resident_id=resident_id, item_id=item_id, kind=kind)
     if kind is FeedbackKind.JOINED:
         fewer = func.greatest(Item.joined_count - 1, 0)
         await session.execute(update(Item).where(Item.id == item_id).values(joined_count=fewer))

@@ -13,6 +13,7 @@ from app.people import residents, spaces
 from app.people.callers import Caller, CallerKind
 from app.people.tables import Residency, ResidentRole, Space, SpaceKind
 from app.queue import Job, Lane, send_after_commit
+from app.recommend import campaign_hearing
 from app.recommend.errors import ExternalIdTaken, ItemNotFound, ItemTimesInvalid
 from app.recommend.tables import Item, ItemAudience, ItemKind, RecommendationState
 from app.runtime import Runtime
@@ -88,6 +89,8 @@ async def open_item(session: AsyncSession, runtime: Runtime, caller: Caller, giv
     await _set(session, runtime, caller, item, given)
     session.add(item)
     await session.flush()
+    if item.enabled:
+        await campaign_hearing.hear_of_item(session, item, now=now)
     return item
 
 

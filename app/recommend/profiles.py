@@ -14,7 +14,7 @@ from app.knowledge.ingest import embedder_key
 from app.people.callers import Caller, CallerKind
 from app.people.residents import ResidentNotFound
 from app.queue import send_after_commit
-from app.recommend import items
+from app.recommend import campaign_unsubscribe, items
 from app.recommend.embedding import text_of_profile
 from app.recommend.tables import RecommendationProfile
 from app.runtime import Runtime
@@ -78,6 +78,10 @@ async def change(
     profile.updated_at = runtime.clock()
     session.add(profile)
     await session.flush()
+    if changes.get("marketing_opted_out") or changes.get("opted_out"):
+        await campaign_unsubscribe.withdraw(
+            session, profile.community_id, profile.resident_id, now=profile.updated_at
+        )  # fmt: skip
 
 
 async def hide_category(
