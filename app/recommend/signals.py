@@ -31,6 +31,10 @@ class Signals:
     like: NDArray[np.int32]
 
 
+WORDS_FULL, ALIKE_FULL = 0.4, 0.6
+"""Centred cosines that count in full: between somebody's words and an item, and between two items that are much alike.
+Of the practice items few reach them, and what has nothing to do with each other stays below a third.
+"""
 FEATURES = ("ranker", "about", "past", "interest", "near", "soon", "households", "fresh", "popular")
 WEIGHTS: dict[str, float] = {
     "ranker": 1.2, "about": 0.6, "past": 0.5, "interest": 0.5, "near": 0.15, "soon": 0.2, "households": 0.2,
@@ -92,14 +96,14 @@ def _by_meaning(situation: Situation, codes: Codes, like: NDArray[np.int32]) -> 
     meant *= catalogue.column("embedded")[codes][:, None]
     told = {"about": zeros, "past": zeros}
     if situation.own_words is not None:
-        told["about"] = np.maximum(meant @ situation.own_words, 0)
+        told["about"] = np.clip(meant @ situation.own_words / WORDS_FULL, 0, 1)
     if situation.past_meaning is not None:
         cosines = meant @ situation.past_meaning.T
         # An item is like itself, which says nothing.
         own = codes[:, None] == np.array([situation.past[place].code for place in situation.past_compared])
         cosines[own] = 0
         nearest = cosines.argmax(axis=1)
-        told["past"] = np.maximum(cosines[np.arange(len(codes)), nearest], 0)
+        told["past"] = np.clip(cosines[np.arange(len(codes)), nearest] / ALIKE_FULL, 0, 1)
         like[:] = np.array(situation.past_compared, np.int32)[nearest]
     return told
 
