@@ -5,9 +5,12 @@ folded in from their history at each request, so that a click changes the next a
 `training/train_ranker.py`; at run time plain numpy.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any, Final, Literal
 from zipfile import BadZipFile
+from zlib import error as ZlibError
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,22 +25,88 @@ SOURCES: Final[tuple[Source, ...]] = ("neighbours", "ease", "factors", "sequence
 """Item-item BM25, EASE^R, implicit ALS factors, and what follows what in time."""
 ROWS: Final[tuple[Source, ...]] = ("neighbours", "ease", "sequence")
 """The sources that are a row of the strongest neighbours for each item."""
-FEATURE_NAMES: Final = (*SOURCES, "popularity", "history")
+BLENDED: Final = (*SOURCES, "popularity")
+"""What the blend adds up, each with its weight."""
+FEATURE_NAMES: Final = (*BLENDED, "history")
+"""`history` is how many items the history has: short and long ones have their own weights."""
+HISTORY_EDGES: Final = (6, 31)
+"""From how many items on a history is of middle length, and long."""
+BLEND_CANDIDATES = 200
+"""How many of each source's best the blend looks at."""
 
 FORM = 1
 SHAPES: dict[str, tuple[int | str, ...]] = {
     "form": (), "item_ids": ("n",), "popularity": ("n",),
-    "neighbours_items": ("n", "j"), "neighbours_values": ("n", "j"),
-    "ease_items": ("n", "k"), "ease_values": ("n", "k"),
-    "sequence_items": ("n", "l"), "sequence_values": ("n", "l"), "sequence_decay": (),
+    "neighbours_codes": ("a",), "neighbours_items": ("a", "j"), "neighbours_values": ("a", "j"),
+    "ease_codes": ("b",), "ease_items": ("b", "k"), "ease_values": ("b", "k"),
+    "sequence_codes": ("c",), "sequence_items": ("c", "l"), "sequence_values": ("c", "l"), "sequence_decay": (),
     "factors": ("n", "f"), "factors_alpha": (), "factors_regularization": (),
-    "blend_scale": (len(FEATURE_NAMES),), "blend_weights": (len(FEATURE_NAMES),),
+    "blend_weights": (len(HISTORY_EDGES) + 1, len(BLENDED)),
 }  # fmt: skip
-"""n items; j, k, l neighbours kept of each; f factors."""
+"""n items; a, b, c of them have a row in a source; j, k, l neighbours kept in a row; f factors."""
 
 
 class ShapeMismatch(ValueError):
     """Features, or a history, are not of the form that the weights were trained with."""
+
+
+@dataclass(eq=False)
+class Reading:
+    """A history as the ranker reads it: what each source says of every item, worked out once, when first asked."""
+
+    ranker: "Ranker"
+    items: Codes
+    weights: Scores
+    _scores: dict[str, Scores] = field(default_factory=dict)
+    _sizes: dict[str, float] = field(default_factory=dict)
+
+    def scores(self, source: Source) -> Scores:
+        """What one source says of every item. Shapes: -> (n,). Not to be written to."""
+        if source not in self._scores:
+            self._scores[source], self._sizes[source] = self.ranker.say(source, self.items, self.weights)
+        return self._scores[source]
+
+    def candidates(self, source: Source, *, limit: int) -> tuple[Codes, Scores]:
+        """The items that one source likes best, best first, those of the history left out; only scores above 0."""
+        scores = self.scores(source).copy()
+        scores[self.items] = 0
+        return best(scores, limit)
+
+    def voices(self, codes: Codes) -> Scores:
+        """What each source says of some items. Shapes: (m,) -> (m, len(SOURCES))."""
+        return np.stack([self.scores(source)[codes] for source in SOURCES], axis=1)
+
+    def drivers(self, codes: Codes) -> Codes:
+        """Which item of the history speaks most for each item: its place there, -1 where none does.
+
+        Of the sources that are rows of neighbours the first that knows one is asked. Shapes: (m,) -> (m,).
+        """
+        found = np.full(len(codes), -1, np.int32)
+        for source in ("ease", "neighbours", "sequence") if len(self.items) and len(codes) else ():
+            spoken = self.ranker.spoken(source, self.items, codes) * self.weights[:, None]
+            strongest = spoken.argmax(axis=0).astype(np.int32)
+            new = (found < 0) & (spoken[strongest, np.arange(len(codes))] > 0)
+            found[new] = strongest[new]
+        return found
+
+    def features(self, codes: Codes) -> Scores:
+        """What `Ranker.score` reads of some items. Shapes: (m,) -> (m, len(FEATURE_NAMES))."""
+        voices = self.voices(codes)
+        sizes = np.array([self._sizes[source] for source in SOURCES], np.float32)
+        return features(voices, sizes, self.ranker.popularity[codes], history=len(self.items))
+
+    def ranked(self, *, limit: int) -> tuple[Codes, Scores]:
+        """The blend's best among the best of all sources, best first, those of the history left out.
+
+        Shapes: -> (m,), (m,), m <= limit. A history that says nothing gives the most popular items.
+        """
+        found = [self.candidates(source, limit=max(limit, BLEND_CANDIDATES))[0] for source in SOURCES]
+        codes = np.unique(np.concatenate(found))
+        if not len(codes):
+            codes = np.setdiff1d(best(self.ranker.popularity, limit + len(self.items))[0], self.items)
+        scores = self.ranker.score(self.features(codes))
+        order = np.lexsort((codes, -scores))[:limit]
+        return codes[order], scores[order]
 
 
 class Ranker:
@@ -50,12 +119,19 @@ class Ranker:
         self.popularity = _float(arrays["popularity"])
         self._items = {name: arrays[f"{name}_items"].astype(np.int32) for name in ROWS}
         self._values = {name: _float(arrays[f"{name}_values"]) for name in ROWS}
+        self._row_of = {name: _places(arrays[f"{name}_codes"], len(self.item_ids)) for name in ROWS}
         self._decay = float(arrays["sequence_decay"])
         self._factors = _float(arrays["factors"])
         self._alpha = float(arrays["factors_alpha"])
-        eye = np.eye(self._factors.shape[1], dtype=np.float32)
-        self._gram = self._factors.T @ self._factors + float(arrays["factors_regularization"]) * eye
-        self._scale, self._weights = _float(arrays["blend_scale"]), _float(arrays["blend_weights"])
+        self._gram = self._factors.T @ self._factors
+        self._prior = float(arrays["factors_regularization"]) * np.eye(len(self._gram), dtype=np.float32)
+        self._weights = _float(arrays["blend_weights"])
+
+    def read(self, history_items: Codes, history_weights: Scores) -> Reading:
+        """A history, oldest first, to ask the sources about. Shapes: (h,), (h,). Raises: ShapeMismatch."""
+        if history_items.ndim != 1 or history_items.shape != history_weights.shape:
+            raise ShapeMismatch(f"history of {history_items.shape} items, {history_weights.shape} weights")
+        return Reading(self, history_items, history_weights.astype(np.float32))
 
     def candidates(
         self, source: Source, history_items: Codes, history_weights: Scores, *, limit: int
@@ -64,85 +140,86 @@ class Ranker:
 
         Shapes: history (h,), (h,), oldest first -> (m,), (m,), m <= limit; only items with a score above 0.
         """
-        scores = self.scores_of(source, history_items, history_weights)
-        scores[history_items] = -np.inf
-        return best(scores, limit)
+        return self.read(history_items, history_weights).candidates(source, limit=limit)
 
     def source_scores(self, history_items: Codes, history_weights: Scores, codes: Codes) -> Scores:
         """What each source says of some items. Shapes: (h,), (h,), (m,) -> (m, len(SOURCES))."""
-        columns = [self.scores_of(source, history_items, history_weights)[codes] for source in SOURCES]
-        return np.stack(columns, axis=1)
+        return self.read(history_items, history_weights).voices(codes)
 
     def features(self, history_items: Codes, history_weights: Scores, codes: Codes) -> Scores:
         """What `score` reads, for some items. Shapes: (h,), (h,), (m,) -> (m, len(FEATURE_NAMES))."""
-        voices = self.source_scores(history_items, history_weights, codes)
-        return features(voices, self.popularity[codes], history=len(history_items))
+        return self.read(history_items, history_weights).features(codes)
 
     def score(self, features: Scores) -> Scores:
-        """How likely each item is taken next, as log odds up to a constant: good for ordering one person's items.
+        """How the blend orders one person's items: greater is better, 0 is an item that nothing speaks for.
 
         Shapes: (m, len(FEATURE_NAMES)) -> (m,). Raises: ShapeMismatch.
         """
-        if features.shape[1:] != (len(FEATURE_NAMES),):
+        if features.ndim != 2 or features.shape[1] != len(FEATURE_NAMES):
             raise ShapeMismatch(f"features {features.shape}, trained on {len(FEATURE_NAMES)}")
-        scored: Scores = (features / self._scale) @ self._weights
+        weights = self._weights[np.searchsorted(HISTORY_EDGES, features[:, -1], side="right")]
+        scored: Scores = np.einsum("mf,mf->m", features[:, :-1], weights)
         return scored
 
-    def scores_of(self, source: Source, history_items: Codes, history_weights: Scores) -> Scores:
-        """What one source says of every item. Shapes: (h,), (h,) -> (n,)."""
-        if history_items.shape != history_weights.shape:
-            raise ShapeMismatch(f"{history_items.shape} items, {history_weights.shape} weights")
-        if not len(history_items):
-            return np.zeros(len(self.item_ids), np.float32)
+    def say(self, source: Source, items: Codes, weights: Scores) -> tuple[Scores, float]:
+        """What one source says of every item, and the size of it (root mean square). Shapes: (h,), (h,) -> (n,), ()."""
+        n = len(self.item_ids)
+        if not len(items):
+            return np.zeros(n, np.float32), 0.0
         if source == "factors":
-            return self._factors @ self.vector_of(history_items, history_weights)
-        weights = history_weights
+            vector = self.vector_of(items, weights)
+            return self._factors @ vector, float(np.sqrt(max(vector @ self._gram @ vector, 0) / n))
         if source == "sequence":
             weights = weights * fading(len(weights), self._decay)
-        rows, values = self._items[source][history_items], self._values[source][history_items] * weights[:, None]
-        return np.bincount(rows.ravel(), values.ravel(), len(self.item_ids)).astype(np.float32)
+        rows = self._row_of[source][items]
+        rows, weights = rows[rows >= 0], weights[rows >= 0]
+        values = self._values[source][rows] * weights[:, None]
+        scores = np.bincount(self._items[source][rows].ravel(), values.ravel(), n).astype(np.float32)
+        return scores, float(np.sqrt(scores @ scores / n))
 
-    def drivers(self, history_items: Codes, history_weights: Scores, codes: Codes) -> Codes:
-        """Which item of the history speaks most for each item: its place there, -1 where none does.
+    def spoken(self, source: Source, items: Codes, codes: Codes) -> Scores:
+        """What a row of neighbours says by itself: of each item for each other. Shapes: (h,), (m,) -> (h, m)."""
+        rows = self._row_of[source][items]
+        said = np.where(
+            self._items[source][rows][:, :, None] == codes, self._values[source][rows][:, :, None], np.float32(0)
+        )
+        spoken: Scores = said.max(axis=1, initial=0)
+        spoken[rows < 0] = 0
+        return spoken
 
-        Of the sources that are rows of neighbours the first that knows one is asked. Shapes: (h,), (h,), (m,) -> (m,).
-        """
-        found = np.full(len(codes), -1, np.int32)
-        for name in ("ease", "neighbours", "sequence") if len(history_items) else ():
-            rows, values = self._items[name][history_items], self._values[name][history_items]
-            spoken = np.where(rows[:, :, None] == codes, values[:, :, None], 0).max(axis=1) * history_weights[:, None]
-            strongest = spoken.argmax(axis=0)
-            new = (found < 0) & (spoken[strongest, np.arange(len(codes))] > 0)
-            found[new] = strongest[new]
-        return found
-
-    def vector_of(self, history_items: Codes, history_weights: Scores) -> Scores:
+    def vector_of(self, items: Codes, weights: Scores) -> Scores:
         """The person's factors, solved from the history. Shapes: (h,), (h,) -> (f,).
 
         Source: Hu, Koren, Volinsky, ICDM 2008, eq. 4; an item of weight w has confidence alpha * w, others 1.
         """
-        known = self._factors[history_items]
-        confidence = self._alpha * history_weights
-        left = self._gram + (known * (confidence - 1)[:, None]).T @ known
+        known, confidence = self._factors[items], self._alpha * weights
+        left = self._gram + self._prior + (known * (confidence - 1)[:, None]).T @ known
         vector: Scores = np.linalg.solve(left, confidence @ known)
         return vector
 
 
 def load(data: bytes) -> Ranker:
     """The ranker of a file that `training.train_ranker` wrote. Raises WeightsDamaged."""
+    return Ranker(arrays_of(data))
+
+
+def arrays_of(data: bytes) -> dict[str, NDArray[Any]]:
+    """The arrays of a file, as SHAPES lists them, checked. Raises WeightsDamaged."""
     try:
         with np.load(BytesIO(data), allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
-    except (ValueError, OSError, EOFError, KeyError, BadZipFile, AttributeError, TypeError) as error:
+    # What numpy and zipfile raise of bytes that are no such file, seen by damaging one at every place.
+    except (ValueError, OSError, EOFError, KeyError, BadZipFile, ZlibError, AttributeError, TypeError,
+            NotImplementedError, RuntimeError, SyntaxError, OverflowError, MemoryError) as error:  # fmt: skip
         raise WeightsDamaged(f"ranker: {error}") from error
     versions.check_shapes(arrays, SHAPES, name="ranker")
     _check_values(arrays)
-    return Ranker(arrays)
+    return arrays
 
 
 def _check_values(arrays: dict[str, NDArray[Any]]) -> None:
     for name, array in arrays.items():
-        kinds = "U" if name == "item_ids" else "iu" if name.endswith("_items") or name == "form" else "f"
+        kinds = "U" if name == "item_ids" else "iu" if name.endswith(("_items", "_codes")) or name == "form" else "f"
         if array.dtype.kind not in kinds:
             raise WeightsDamaged(f"ranker: {name} holds {array.dtype}")
         if kinds == "f" and not np.isfinite(array).all():
@@ -150,25 +227,23 @@ def _check_values(arrays: dict[str, NDArray[Any]]) -> None:
     if int(arrays["form"]) != FORM:
         raise WeightsDamaged(f"ranker: form {int(arrays['form'])}, expected {FORM}")
     n = len(arrays["item_ids"])
-    for name in ROWS:
-        items = arrays[f"{name}_items"]
-        if items.size and not (items.min() >= 0 and items.max() < n):
-            raise WeightsDamaged(f"ranker: {name}_items points outside of {n} items")
+    for name in [f"{source}_{part}" for source in ROWS for part in ("codes", "items")]:
+        if arrays[name].size and not (arrays[name].min() >= 0 and arrays[name].max() < n):
+            raise WeightsDamaged(f"ranker: {name} points outside of {n} items")
     if len(set(arrays["item_ids"].tolist())) != n:
         raise WeightsDamaged("ranker: item_ids repeat")
-    if not (arrays["blend_scale"] > 0).all():
-        raise WeightsDamaged("ranker: blend_scale is not above 0")
 
 
-def features(voices: Scores, popularity: Scores, *, history: int) -> Scores:
-    """What the blend reads of m items. Shapes: voices (m, len(SOURCES)), popularity (m,) -> (m, len(FEATURE_NAMES)).
+def features(voices: Scores, sizes: Sequence[float] | Scores, popularity: Scores, *, history: int) -> Scores:
+    """What the blend reads of m items: voices per size, so that sources and persons compare; popularity; history.
 
-    Source scores grow with the history, so they are told per item of it.
+    Shapes: voices (m, len(SOURCES)), sizes (len(SOURCES),), popularity (m,) -> (m, len(FEATURE_NAMES)).
     """
+    sizes = np.asarray(sizes, np.float32)
     told = np.empty((len(popularity), len(FEATURE_NAMES)), np.float32)
-    told[:, : len(SOURCES)] = voices
+    told[:, : len(SOURCES)] = voices * np.divide(1, sizes, out=np.zeros_like(sizes), where=sizes > 0)
     told[:, len(SOURCES)] = popularity
-    told[:, len(SOURCES) + 1] = np.log1p(history)
+    told[:, len(SOURCES) + 1] = history
     return told
 
 
@@ -190,3 +265,10 @@ def best(scores: Scores, limit: int) -> tuple[Codes, Scores]:
 
 def _float(array: NDArray[Any]) -> NDArray[np.float32]:
     return array.astype(np.float32)
+
+
+def _places(codes: NDArray[Any], n: int) -> Codes:
+    """Where each of n codes stands in `codes`, -1 for those that do not."""
+    places = np.full(n, -1, np.int32)
+    places[codes] = np.arange(len(codes))
+    return places

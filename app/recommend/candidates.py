@@ -50,11 +50,11 @@ class Source:
     personal: bool = True
 
 
-def _by_ranker(name: str) -> Find:
+def _by_ranker(name: ranker_model.Source) -> Find:
     def find(situation: Situation, limit: int) -> Codes:
-        if situation.ranker is None or situation.ranker_mask is None:
+        if situation.ranker is None or situation.reading is None:
             return NOTHING
-        scores = np.where(situation.ranker_mask, situation.voice(name), 0)
+        scores = np.where(situation.ranker_mask, situation.reading.scores(name), 0)
         found: Codes = situation.ranker.to_catalogue[top(scores, limit)]
         return found
 
@@ -164,6 +164,3 @@ def _distinct(parts: Sequence[Codes]) -> Codes:
     """All of them, each once, in the order of appearance."""
     seen = dict.fromkeys(code for part in parts for code in part.tolist())
     return np.fromiter(seen, np.int32, len(seen))
-
-
-RANKER_SOURCES = frozenset(ranker_model.SOURCES)

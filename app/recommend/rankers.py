@@ -61,14 +61,14 @@ def key_of(community_id: UUID, digest: str) -> str:
     return f"rankers/{community_id}/{digest}.npz"
 
 
-async def read_file(settings: Settings, version: RankerVersion) -> Ranker:
-    """The ranker of a version. Raises WeightsDamaged, and what file_storage.get does."""
+async def read_file(settings: Settings, version: RankerVersion) -> tuple[bytes, Ranker]:
+    """The file of a version, and the ranker in it. Raises WeightsDamaged, and what file_storage.get does."""
     if version.file_key is None:
         raise WeightsDamaged(f"version {version.number} has no file")
     data = await file_storage.get(settings, version.file_key)
     if (found := sha256(data).hexdigest()) != version.sha256:
         raise WeightsDamaged(f"{version.file_key} has sha256 {found}, written was {version.sha256}")
-    return ranker_model.load(data)
+    return data, ranker_model.load(data)
 
 
 async def load_live(
@@ -80,7 +80,7 @@ async def load_live(
     try:
         if version is None:
             raise RankerNotFound
-        ranker = await read_file(settings, version)
+        _, ranker = await read_file(settings, version)
     except (WeightsDamaged, AppError) as error:
         NOT_LOADED.inc()
         log.error("ranker_not_loaded", community_id=str(community_id), number=number, error=str(error))

@@ -17,9 +17,8 @@ SHOWN_MAX = 2
 """Reasons told with a list; `why` tells all."""
 PEOPLE_MIN = 5
 """Fewer neighbours are not spoken of."""
-ALIKE_MIN = 0.45
-WORDS_ALIKE_MIN = 0.3
-"""Cosines from which on an item is said to be like another, or to fit what somebody wrote: set on practice items."""
+ALIKE_MIN, WORDS_MIN = 0.5, 0.5
+"""Signals from which on an item is said to be like another, or to fit what somebody wrote."""
 QUOTED_CHARS = 24
 
 WEEKDAYS = {"zh": "一二三四五六日", "en": ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")}
@@ -125,7 +124,7 @@ def _interest(situation: Situation, item: Item, language: str) -> Reason | None:
 
 def _words(situation: Situation, item: Item, language: str) -> Reason | None:
     about = " ".join(situation.known.about.split())
-    if not about or item.said["about"] < WORDS_ALIKE_MIN:
+    if not about or item.said["about"] < WORDS_MIN:
         return None
     words = about if len(about) <= QUOTED_CHARS else about[:QUOTED_CHARS] + "…"
     return _reason("about", language, WEIGHTS["about"] * item.said["about"], words=words)

@@ -100,7 +100,7 @@ async def _recommend(
     told = signals.of(seen, found.codes)
     picks = _choose(seen, told, limit=limit, rules=rules, seed=(list_id or UUID(int=0)).int)
     explained = _explain(seen, told, picks, language or known.language)
-    ranked = seen.ranker is not None and seen.ranker_past is not None
+    ranked = seen.reading is not None
     return Recommendations(
         list_id, resident_id, known.personalised, False, ranked, seen.ranker.number if ranked and seen.ranker else 0,
         [

@@ -11,7 +11,6 @@ from app.recommend.meaning import Codes
 from app.recommend.shelves import DAY, FRESH_DAYS, SOON_DAYS
 from app.recommend.situation import Situation
 from app.recommend.statistics import Cohort, cohorts_of
-from models import ranker as ranker_model
 
 Numbers = NDArray[np.float32]
 DRIVERS_PAST_MAX = 50
@@ -31,6 +30,10 @@ class Signals:
     like: NDArray[np.int32]
 
 
+WORDS_FULL, ALIKE_FULL = 0.4, 0.6
+"""Centred cosines that count in full: between somebody's words and an item, and between two items that are much alike.
+Of the practice items few reach them, and what has nothing to do with each other stays below a third.
+"""
 FEATURES = ("ranker", "about", "past", "interest", "near", "soon", "households", "fresh", "popular")
 WEIGHTS: dict[str, float] = {
     "ranker": 1.2, "about": 0.6, "past": 0.5, "interest": 0.5, "near": 0.15, "soon": 0.2, "households": 0.2,
@@ -92,14 +95,14 @@ def _by_meaning(situation: Situation, codes: Codes, like: NDArray[np.int32]) -> 
     meant *= catalogue.column("embedded")[codes][:, None]
     told = {"about": zeros, "past": zeros}
     if situation.own_words is not None:
-        told["about"] = np.maximum(meant @ situation.own_words, 0)
+        told["about"] = np.clip(meant @ situation.own_words / WORDS_FULL, 0, 1)
     if situation.past_meaning is not None:
         cosines = meant @ situation.past_meaning.T
         # An item is like itself, which says nothing.
         own = codes[:, None] == np.array([situation.past[place].code for place in situation.past_compared])
         cosines[own] = 0
         nearest = cosines.argmax(axis=1)
-        told["past"] = np.maximum(cosines[np.arange(len(codes)), nearest], 0)
+        told["past"] = np.clip(cosines[np.arange(len(codes)), nearest] / ALIKE_FULL, 0, 1)
         like[:] = np.array(situation.past_compared, np.int32)[nearest]
     return told
 
@@ -107,18 +110,14 @@ def _by_meaning(situation: Situation, codes: Codes, like: NDArray[np.int32]) -> 
 def _by_ranker(situation: Situation, codes: Codes) -> Numbers:
     """What the ranker's blend says, as a place between the worst and the best of these candidates."""
     scores = np.zeros(len(codes), np.float32)
-    loaded = situation.ranker
-    if loaded is None or situation.ranker_past is None:
+    if situation.reading is None:
         return scores
     own = ranker_codes(situation, codes)
     known = np.flatnonzero(own >= 0)
     if not len(known):
         return scores
-    told = np.stack([situation.voice(name)[own[known]] for name in ranker_model.SOURCES], axis=1)
-    history = len(situation.ranker_past[0])
-    blended = loaded.ranker.score(
-        ranker_model.features(told, loaded.ranker.popularity[own[known]], history=history)
-    )  # fmt: skip
+    history = len(situation.reading.items)
+    blended = situation.reading.ranker.score(situation.reading.features(own[known]))
     spread = float(blended.max() - blended.min())
     trust = history / (history + HISTORY_TRUSTED_ITEMS)
     scores[known] = (blended - blended.min()) / spread * trust if spread > 0 else trust / 2
@@ -137,15 +136,16 @@ def drivers(situation: Situation, codes: Codes) -> NDArray[np.int32]:
     say. Shapes: (m,) -> (m,).
     """
     found = np.full(len(codes), -1, np.int32)
-    if situation.ranker is None or situation.ranker_past is None or not len(codes):
+    reading = situation.reading
+    if situation.ranker is None or reading is None or not len(codes):
         return found
-    items, weights = (one[-DRIVERS_PAST_MAX:] for one in situation.ranker_past)
+    items = reading.items[-DRIVERS_PAST_MAX:]
     own = ranker_codes(situation, codes)
     known = np.flatnonzero(own >= 0)
-    spoke = situation.ranker.ranker.drivers(items, weights, own[known])
-    place_of = {one.item_id: place for place, one in enumerate(situation.past)}
-    ids = situation.ranker.to_catalogue[items]
+    spoke = reading.ranker.read(items, reading.weights[-DRIVERS_PAST_MAX:]).drivers(own[known])
+    place_of = {one.code: place for place, one in enumerate(situation.past)}
+    past = situation.ranker.to_catalogue[items]
     for at, place in zip(known.tolist(), spoke.tolist(), strict=True):
-        if place >= 0 and ids[place] >= 0:
-            found[at] = place_of.get(situation.catalogue.facts[int(ids[place])].id, -1)
+        if place >= 0:
+            found[at] = place_of.get(int(past[place]), -1)
     return found

@@ -1,6 +1,6 @@
 """One request's view: a resident, what may be shown to them now, and what they did, in the catalogue's codes."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
@@ -17,6 +17,7 @@ from app.recommend.rankers import Loaded
 from app.recommend.shelves import Shelf
 from app.recommend.statistics import Statistics
 from app.recommend.tables import FeedbackKind
+from models.ranker import Reading
 
 PAST_ITEMS_MAX = 100
 """Newest items of a history that are looked at."""
@@ -39,7 +40,7 @@ class Past:
 
 @dataclass(slots=True, eq=False)
 class Situation:
-    """Shapes: mask (n,) what may be shown. `past` is newest first. `voices` are a ranker's sources, asked once."""
+    """Shapes: mask (n,) what may be shown. `past` is newest first."""
 
     known: Known
     catalogue: Catalogue
@@ -55,21 +56,14 @@ class Situation:
     past_meaning: NDArray[np.float32] | None = None
     """Shapes: (k, w), of the newest items of the history that have a vector: `past_compared` says which."""
     past_compared: tuple[int, ...] = ()
-    voices: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    reading: Reading | None = None
+    """What the ranker makes of the history; None without a ranker, or without a history that it knows."""
     ranker_mask: NDArray[np.bool_] | None = None
-    ranker_past: tuple[NDArray[np.int32], NDArray[np.float32]] | None = None
+    """Shapes: (items of the ranker,), what may be shown and was not taken yet."""
 
     @property
     def now(self) -> float:
         return self.moment.timestamp()
-
-    def voice(self, name: str) -> NDArray[np.float32]:
-        """What a source of the ranker says of each of its items. Only where there is a ranker and a past."""
-        if name not in self.voices:
-            assert self.ranker is not None
-            assert self.ranker_past is not None
-            self.voices[name] = self.ranker.ranker.scores_of(name, *self.ranker_past)  # type: ignore[arg-type]
-        return self.voices[name]
 
 
 def look(
@@ -140,7 +134,7 @@ def _remember_for_ranker(situation: Situation, ranker: Loaded | None) -> None:
     pairs = [(code, weight) for code, weight in known if code is not None]
     if pairs:
         items = np.array([code for code, _ in pairs], np.int32)
-        situation.ranker_past = items, np.array([weight for _, weight in pairs], np.float32)
+        situation.reading = ranker.ranker.read(items, np.array([weight for _, weight in pairs], np.float32))
         allowed = (ranker.to_catalogue >= 0) & situation.mask[ranker.to_catalogue]
         allowed[items] = False
         situation.ranker_mask = allowed

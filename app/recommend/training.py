@@ -2,7 +2,7 @@
 
 The first ranker knows only what happened before a cut in time, and is measured on what people took after it, beside the
 live one and beside what is merely popular. Only when it is better than both does the second one, of all events, go
-live. A live ranker that has seen some of that time itself would look better than it is: the cut lies after its own.
+live. A live ranker that has seen some of that time itself would look better than it is: the cut lies after what it saw.
 """
 
 import asyncio
@@ -14,7 +14,6 @@ from uuid import UUID
 
 import numpy as np
 import structlog
-from numpy.typing import NDArray
 from sqlalchemy import func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -30,20 +29,14 @@ from app.recommend.errors import TrainingUnderWay
 from app.recommend.feedback import MEANINGS, POSITIVE
 from app.recommend.tables import RankerStatus, RankerVersion
 from app.runtime import Runtime
-from models import ranker as ranker_model
-from models.ranker import Ranker
 from models.training.interactions import Events
-from models.training.train_ranker import train
+from models.training.train_ranker import train_and_compare
 from models.versions import WeightsDamaged
 
 log = structlog.get_logger(__name__)
 
 JOB = "recommend.train_ranker"
 UNFINISHED = (RankerStatus.WAITING, RankerStatus.TRAINING)
-HELD_OUT_SHARE = 0.1
-"""Of the events, the newest: what rankers are compared on."""
-JUDGED_PEOPLE_MAX = 500
-CUT_OFF = 10
 READ_ROWS = 50_000
 
 READ = text("""
@@ -99,11 +92,10 @@ async def run(runtime: Runtime, community_id: UUID, version_id: UUID, *, token: 
     if seed is None:
         return
     events = await _snapshot(runtime, tenant, until=runtime.clock())
-    before = await _load(runtime, live)
-    people_min = runtime.settings.ranker_training_people_min
-    learned_until = float(live.metrics.get("learned_until", 0)) if live is not None else 0.0
     trained = await asyncio.to_thread(
-        _train, events, seed, before, learned_until=learned_until, people_min=people_min
+        _train, events, seed, await _load(runtime, live),
+        seen_until=float(live.metrics["learned_until"]) if live is not None else None,
+        people_min=runtime.settings.ranker_training_people_min,
     )  # fmt: skip
     key = digest = None
     if trained.data is not None:
@@ -164,12 +156,12 @@ async def _live(session: AsyncSession, community_id: UUID) -> RankerVersion | No
     return (await session.scalars(statement)).one_or_none()
 
 
-async def _load(runtime: Runtime, version: RankerVersion | None) -> Ranker | None:
+async def _load(runtime: Runtime, version: RankerVersion | None) -> bytes | None:
     """The live ranker to compare with; one that cannot be read is as good as none."""
     if version is None:
         return None
     try:
-        return await rankers.read_file(runtime.settings, version)
+        return (await rankers.read_file(runtime.settings, version))[0]
     except (WeightsDamaged, AppError) as error:
         log.error("ranker_not_loaded", number=version.number, error=str(error))
         return None
@@ -205,96 +197,19 @@ async def _snapshot(runtime: Runtime, tenant: Tenant, *, until: datetime) -> Eve
 
 
 def _train(
-    events: Events, seed: int, before: Ranker | None, *, learned_until: float, people_min: int
+    events: Events, seed: int, live: bytes | None, *, seen_until: float | None, people_min: int
 ) -> Trained:  # fmt: skip
     if not len(events) or events.times is None:
         return Trained(None, 0, {}, better=False, reason="no_events")
-    newest = float(events.times[-1])
-    cut = max(float(np.quantile(events.times, 1 - HELD_OUT_SHARE)), learned_until)
-    earlier, later = events.times <= cut, events.times > cut
-    metrics: dict[str, Any] = {
-        "learned_until": newest,
-        "cut": cut,
-        "cut_at": datetime.fromtimestamp(cut, UTC).isoformat(),
-    }
-    data, told = train(events, seed=seed)
-    metrics |= {"training": {name: float(value) for name, value in told.items()}}
-    held_out = held_out_of(events, earlier, later, seed=seed)
-    if len(held_out) < people_min:
-        metrics |= {"people": len(held_out)}
-        return Trained(data, len(events), metrics, better=False, reason="too_few_people_to_compare_on")
-    trial, _ = train(events.only(earlier), seed=seed)
-    candidate = ndcg(ranker_model.load(trial), held_out)
-    popular = ndcg_of_popular(ranker_model.load(trial), held_out)
-    live = ndcg(before, held_out) if before is not None else None
-    metrics |= {"people": len(held_out), "ndcg": candidate, "ndcg_popular": popular, "ndcg_live": live}
-    if live is not None and candidate <= live:
-        return Trained(data, len(events), metrics, better=False, reason="not_better_than_live")
-    if candidate <= popular:
-        return Trained(data, len(events), metrics, better=False, reason="not_better_than_popular")
-    return Trained(data, len(events), metrics, better=True, reason="")
-
-
-@dataclass(frozen=True, slots=True)
-class HeldOut:
-    """One person: what they did before the cut, oldest first, and which other items they took after it."""
-
-    items: list[str]
-    weights: list[float]
-    taken: frozenset[str]
-
-
-def held_out_of(
-    events: Events, earlier: NDArray[np.bool_], later: NDArray[np.bool_], *, seed: int
-) -> list[HeldOut]:  # fmt: skip
-    """People who took something after the cut that they had not before. Some of them, drawn by the seed."""
-    assert events.weights is not None
-    people = np.unique(events.users[later])
-    if len(people) > JUDGED_PEOPLE_MAX:
-        people = np.random.default_rng(seed).choice(people, JUDGED_PEOPLE_MAX, replace=False)
-    wanted = np.isin(events.users, people)
-    past: dict[str, dict[str, float]] = {str(one): {} for one in people}
-    after: dict[str, set[str]] = {str(one): set() for one in people}
-    for place in np.flatnonzero(wanted).tolist():
-        person, item = str(events.users[place]), str(events.items[place])
-        if earlier[place]:
-            weight = max(float(events.weights[place]), past[person].pop(item, 0.0))
-            past[person][item] = weight
-        else:
-            after[person].add(item)
-    found = [HeldOut(list(past[one]), list(past[one].values()), frozenset(after[one] - set(past[one]))) for one in past]
-    return [one for one in found if one.taken]
-
-
-def ndcg(ranker: Ranker, people: list[HeldOut]) -> float:
-    """Mean NDCG@10 of the blend over all items but those of the past. An item that it does not know is missed."""
-    total = 0.0
-    every = np.arange(len(ranker.item_ids), dtype=np.int32)
-    for one in people:
-        pairs = [
-            (ranker.code_of[item], weight)
-            for item, weight in zip(one.items, one.weights, strict=True)
-            if item in ranker.code_of
-        ]
-        items = np.array([code for code, _ in pairs], np.int32)
-        weights = np.array([weight for _, weight in pairs], np.float32)
-        scores = ranker.score(ranker.features(items, weights, every))
-        total += _gain(ranker, scores, items, one)
-    return total / max(len(people), 1)
-
-
-def ndcg_of_popular(ranker: Ranker, people: list[HeldOut]) -> float:
-    """The same for the same order for everybody."""
-    total = 0.0
-    for one in people:
-        items = np.array([ranker.code_of[item] for item in one.items if item in ranker.code_of], np.int32)
-        total += _gain(ranker, ranker.popularity.copy(), items, one)
-    return total / max(len(people), 1)
-
-
-def _gain(ranker: Ranker, scores: NDArray[np.float32], items: NDArray[np.int32], one: HeldOut) -> float:
-    scores[items] = -np.inf
-    best = np.lexsort((np.arange(len(scores)), -scores))[:CUT_OFF]
-    discounts = 1 / np.log2(np.arange(2, CUT_OFF + 2))
-    hits = np.array([ranker.item_ids[code] in one.taken for code in best], np.float64)
-    return float(hits @ discounts[: len(hits)] / discounts[: min(len(one.taken), CUT_OFF)].sum())
+    compared = train_and_compare(events, live, seed=seed, seen_until=seen_until)
+    metrics: dict[str, Any] = {name: float(value) for name, value in compared.metrics.items()}
+    metrics["learned_until"] = float(events.times[-1])
+    metrics["live"] = compared.live_metrics and {name: float(one) for name, one in compared.live_metrics.items()}
+    reason = ""
+    if metrics["newest_users"] < people_min:
+        reason = "too_few_people_to_compare_on"
+    elif not compared.better:
+        reason = "not_better_than_live"
+    elif metrics["newest_ndcg@10"] <= metrics["newest_popular_ndcg@10"]:
+        reason = "not_better_than_popular"
+    return Trained(compared.data, len(events), metrics, better=not reason, reason=reason)
