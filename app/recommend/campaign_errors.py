@@ -22,6 +22,20 @@ class CampaignRuleNotFound(NotFound):
         super().__init__("There is no such rule.", "没有这条推广规则。")
 
 
+class CapIncomplete(Invalid):
+    code = "campaign_cap_incomplete"
+
+    def __init__(self) -> None:
+        super().__init__("cap_messages and cap_days go together.", "cap_messages 与 cap_days 需同时填写或同时留空。")
+
+
+class LabelsRepeated(Invalid):
+    code = "campaign_labels_repeated"
+
+    def __init__(self) -> None:
+        super().__init__("Two variants have one label.", "文案版本的标签重复。")
+
+
 class CampaignMoveNotAllowed(Conflict):
     code = "campaign_move_not_allowed"
 

@@ -247,7 +247,7 @@ async def post_unsubscribe(runtime: RuntimeDep, t: Token) -> HTMLResponse:
     return plain_page("<p>已退订，您不会再收到推广消息。</p><p>Done: you will get no more of these messages.</p>")
 
 
-router.include_router(house)
 router.include_router(rules)
+router.include_router(house)
 router.include_router(mine)
 router.include_router(doorless)

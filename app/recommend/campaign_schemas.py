@@ -1,10 +1,10 @@
 """Wire types of campaigns and their rules."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, Field, StringConstraints, model_validator
+from pydantic import BaseModel, Field, StringConstraints
 
 from app.people.schemas import Body, FromRow, Name
 from app.recommend.campaign_copy import BODY_CHARS_MAX, PLAIN_CHARS_MAX, TITLE_CHARS_MAX
@@ -63,15 +63,6 @@ class _Capped(Body):
     cap_messages: Messages | None = Field(None, description="Campaigns a resident is sent within `cap_days` at most.")
     cap_days: Days | None = Field(None, description="Beside the community's own cap; both must hold.")
     variants: Variants | None = None
-
-    @model_validator(mode="after")
-    def _whole(self) -> Self:
-        if (self.cap_messages is None) is not (self.cap_days is None):
-            raise ValueError("cap_messages and cap_days go together")
-        labels = [one.label for one in self.variants or ()]
-        if len(set(labels)) < len(labels):
-            raise ValueError("two variants have one label")
-        return self
 
 
 class CampaignIn(_Capped):

@@ -26,9 +26,11 @@ from app.recommend.campaign_errors import (
     CampaignNotEditable,
     CampaignNotFound,
     CampaignUnderWay,
+    CapIncomplete,
     CopyNotApproved,
     CopyRefused,
     ItemsMissing,
+    LabelsRepeated,
     NoSuchLocalTime,
     PersonMustApprove,
     ScheduleInThePast,
@@ -85,12 +87,16 @@ async def variants_of(session: AsyncSession, campaign_ids: Sequence[UUID]) -> di
 async def open_campaign(
     session: AsyncSession, runtime: Runtime, caller: Caller, *, variants: Sequence[Mapping[str, Any]], **given: Any
 ) -> Campaign:
-    """A new draft. Raises: FilterInvalid, SpaceNotFound, ItemNotFound, TooManyCampaigns."""
+    """A new draft.
+
+    Raises: FilterInvalid, SpaceNotFound, ItemNotFound, TooManyCampaigns, CapIncomplete, LabelsRepeated.
+    """
     await communities.lock(session, caller)
     open_ones = visible_to(caller).where(Campaign.status.in_(UNFINISHED)).with_only_columns(func.count())
     if (await session.scalar(open_ones) or 0) >= CAMPAIGNS_MAX:
         raise TooManyCampaigns(CAMPAIGNS_MAX)
     await _check(session, caller, given)
+    check_cap(given["cap_messages"], given["cap_days"])
     now = runtime.clock()
     campaign = Campaign(
         id=CLOCK.new_id(), community_id=caller.community_id, status=CampaignStatus.DRAFT, seed=secrets.token_hex(16),
@@ -115,9 +121,16 @@ async def change(
             variant.approved_at = variant.approved_by = None
     for name, value in given.items():
         setattr(campaign, name, value)
+    check_cap(campaign.cap_messages, campaign.cap_days)
     if variants is not None:
         await _set_variants(session, campaign, variants, now=runtime.clock())
     await touch(session, runtime, campaign)
+
+
+def check_cap(messages: int | None, days: int | None) -> None:
+    """Raises CapIncomplete."""
+    if (messages is None) is not (days is None):
+        raise CapIncomplete
 
 
 def check_editable(campaign: Campaign) -> None:
@@ -139,6 +152,8 @@ async def _set_variants(
     """What was written by hand stays approved only where not a letter of it changed."""
     there = {one.label: one for one in (await variants_of(session, [campaign.id]))[campaign.id]}
     labels = [one["label"] for one in wanted]
+    if len(set(labels)) < len(labels):
+        raise LabelsRepeated
     gone = delete(CampaignVariant).where(
         CampaignVariant.campaign_id == campaign.id, CampaignVariant.label.not_in(labels)
     )

@@ -58,6 +58,8 @@ OBJECTS: dict[str, str] = {
     "delivery_id": "delivery",
     "rule_id": "sla_rule",
     "webhook_id": "webhook",
+    "campaign_id": "campaign",
+    "campaign_rule_id": "campaign_rule",
     "webhook_delivery_id": "webhook_delivery",
 }
 """What each parameter and each field of a body names; `worlds.py` makes one of each. A test proves it complete."""
@@ -75,6 +77,7 @@ PINNED: dict[str, Any] = {
     "from_time": "08:00",
     "to_time": "17:00",
     "url": "https://hooks.invalid/linli",
+    "local_time": "2027-01-01T10:00",
 }
 """Fields whose valid values depend on more than the schema says."""
 

@@ -194,7 +194,8 @@ async def test_nobody_gets_in_anywhere(client: Client, api: list[Operation], wor
             "POST /api/v1/auth/sign-out",
             # Nobody in danger has to sign in first.
             "POST /api/v1/emergencies",
-            # By the signed link that was sent to who is rung.
+            # By the signed link that was sent to who is rung, or told of a campaign.
+            "GET /api/v1/unsubscribe", "POST /api/v1/unsubscribe",
             "GET /api/v1/ring", *(f"POST /api/v1/ring/{answer}" for answer in ("accept", "downgrade", "known")),
         ]
     )  # fmt: skip

@@ -87,6 +87,9 @@ async def build_world(client: Client, make: Make, place: Place) -> World:
     await post(f"/api/v1/me/incidents/{incident}/follow", {}, resident)
     due = {"text": "上门", "due_at": "2027-01-01T00:00:00Z", "order_id": objects["work_order"]}
     objects |= {"incident": incident, "promise": (await post("promises", due))["id"]}
+    campaign = (await post("campaigns", {"name": "烘焙", "kind": "triggered"}))["id"]
+    rule = {"campaign_id": campaign, "event": "moved_in"}
+    objects |= {"campaign": campaign, "campaign_rule": (await post("campaign-rules", rule))["id"]}
     return World(place, manager, resident, objects)
 
 

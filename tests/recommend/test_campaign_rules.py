@@ -46,7 +46,7 @@ async def join(client: Client, person: Person, item: Any) -> None:
 async def outcomes(runtime: Runtime, manager: Person) -> dict[Any, str]:
     async with runtime.transaction(manager.tenant) as session:
         rows = await session.execute(select(CampaignWait.resident_id, CampaignWait.outcome))
-        return dict(row._tuple() for row in rows)
+        return {row.resident_id: row.outcome for row in rows}
 
 
 async def test_who_joined_is_told_once_after_the_hours_and_who_refused_is_not(
