@@ -42,7 +42,7 @@ def compiled(value: Any) -> tuple[str, list[Any]]:
     condition = condition_of(parse(value), community_id=COMMUNITY, now=NOW)
     # As asyncpg is given it: text and values apart. What is a list in SQLAlchemy becomes a parameter for each value.
     found = select(Resident.id).where(condition).compile(
-        dialect=postgresql.asyncpg.dialect(), compile_kwargs={"render_postcompile": True}  # type: ignore[no-untyped-call]
+        dialect=postgresql.asyncpg.dialect(), compile_kwargs={"render_postcompile": True}
     )  # fmt: skip
     return str(found), list(found.params.values())
 

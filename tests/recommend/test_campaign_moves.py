@@ -1,5 +1,7 @@
 """What campaigns are refused, and what holds when a worker dies, the night falls or somebody has enough."""
 
+import asyncio
+from collections import Counter
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -8,6 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from app.notices.tables import ChannelKind, NoticeChannel
+from app.people.tables import StaffRole
 from app.queue import HANDLERS, Lease
 from app.recommend import campaign_sending, campaigns
 from app.recommend.campaign_jobs import sweep_due_campaigns
@@ -39,7 +42,7 @@ def test_every_status_has_its_moves():
 
 
 async def test_what_a_campaign_is_refused(client: Client, make: Make, runtime: Runtime, run_jobs: Any):
-    manager, desk = await make.staff(), await make.staff(role="front_desk")
+    manager, desk = await make.staff(), await make.staff(role=StaffRole.FRONT_DESK)
     resident = await make.resident()
     item, full = await add_item(runtime, manager.place), await add_item(runtime, manager.place, capacity=0)
     foreign = await add_item(runtime, (await make.resident(place=await make.place())).place)
@@ -54,12 +57,14 @@ async def test_what_a_campaign_is_refused(client: Client, make: Make, runtime: R
         answer = await client.post(url, json={"name": "x", "filter": bad}, as_=manager)
         assert code(answer) == (422, "campaign_filter_invalid")
         assert "DROP" not in answer.text
-    for body in (
+    named_by_others: tuple[dict[str, Any], ...] = (
         {"item_ids": [str(foreign)]}, {"filter": {"is": "lives", "space_ids": [str(uuid4())]}},
         {"filter": {"is": "did", "what": ["joined"], "within_days": 7, "item_id": str(foreign)}},
-    ):  # fmt: skip
+    )  # fmt: skip
+    for body in named_by_others:
         assert (await client.post(url, json={"name": "x"} | body, as_=manager)).status_code == 404
-    for body in ({"holdout_percent": 60}, {"cap_messages": 1}, {"variants": [{"label": "A"}, {"label": "A"}]}):
+    twice: list[dict[str, Any]] = [{"holdout_percent": 60}, {"cap_messages": 1}, {"variants": [{}, {"label": "A"}]}]
+    for body in twice:
         assert (await client.post(url, json={"name": "x"} | body, as_=manager)).status_code == 422
     assert code(await client.post(url, json={"name": "x"}, as_=desk)) == (403, "scope_missing")
     assert code(await client.get(url, as_=resident)) == (403, "scope_missing")
@@ -159,6 +164,25 @@ async def test_a_killed_worker_is_followed_by_another_and_nobody_is_told_twice(
         [message] = await told(client, person)
         assert message["title"]["zh"] == f"烘焙{rows[person.id].arm}"
     assert (await get(client, manager, campaign))["status"] == "sent"
+
+
+async def test_two_campaigns_sent_at_once_keep_to_the_cap_of_each_person(
+    client: Client, make: Make, runtime: Runtime, run_jobs: Any
+):
+    manager, people = await make.staff(), [await make.resident() for _ in range(12)]
+    await client.patch(
+        f"{manager.place.url}/settings", json={"campaign_cap_messages": 1}, headers={"If-Match": "*"}, as_=manager
+    )
+    item = await add_item(runtime, manager.place)
+    both = [await open_campaign(client, manager, items=[item], holdout_percent=0) for _ in range(2)]
+    for campaign in both:
+        await send_now(client, manager, campaign)
+    leases = await runtime.queue.take(2, wait_seconds=0)
+    await asyncio.gather(*(HANDLERS[campaigns.SEND](runtime, lease) for lease in leases for _ in range(2)))
+    assert [len(await told(client, person)) for person in people] == [1] * 12
+    rows = [await recipients(runtime, manager.place, campaign["id"]) for campaign in both]
+    statuses = [Counter(row.status for row in one.values()) for one in rows]
+    assert sum(statuses, Counter()) == {RecipientStatus.SENT: 12, RecipientStatus.LEFT_OUT: 12}
 
 
 async def test_at_night_everything_waits_and_who_opts_out_meanwhile_is_not_told(

@@ -76,6 +76,11 @@ async def test_caps_and_opt_outs_hold_to_the_person_and_the_results_have_an_inte
     for one, mate in zip(people, mates, strict=False):
         assert rows[one.id].arm == rows[mate].arm, "who lives together is assigned together"
 
+    # Who plans another one sees whom it would reach once more.
+    another = await open_campaign(client, manager, items=[choir], filter={"is": "lives", "roles": ["tenant"]})
+    [overlap] = (await move(client, manager, another, "preview")).json()["overlaps"]
+    assert (overlap["campaign_id"], overlap["status"], overlap["residents"]) == (campaign["id"], "sent", len(sent))
+
     # What a message looks like, and that reading and clicking it is counted.
     message = (await told(client, sent[0]))[0]
     assert message["body"]["zh_plain"].startswith("一起做面包。")
