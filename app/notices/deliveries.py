@@ -1,6 +1,7 @@
 """What one person is told: in the app always, and on through the channels that their community set up."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -63,8 +64,20 @@ def deliveries_of(caller: Caller, *, status: DeliveryStatus | None = None) -> Se
     return statement if status is None else statement.where(Delivery.status == status)
 
 
-def job_of(delivery_id: UUID, community_id: UUID, *, loud: bool) -> Job:
-    return Job(DELIVER, delivery_id, community_id, lane=Lane.INTERACTIVE if loud else Lane.SERVICE)
+def job_of(delivery_id: UUID, community_id: UUID, *, loud: bool, bulk: bool = False) -> Job:
+    """`bulk`: one of many, for which nobody waits. Those of a lane for batches leave half of the queue to others."""
+    lane = Lane.INTERACTIVE if loud else Lane.BATCH if bulk else Lane.SERVICE
+    return Job(DELIVER, delivery_id, community_id, lane=lane)
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """What one of many residents is told. The texts are under "zh" and "en"."""
+
+    resident_id: UUID
+    title: dict[str, str]
+    body: dict[str, str]
+    link: str
 
 
 async def tell(
@@ -96,6 +109,37 @@ async def tell(
     channels = (await session.scalars(found.add_cte(written))).all()
     if not channels:
         return
+    await _put_on_its_way(session, community_id, [message_id], channels, kind=kind, now=now)
+
+
+async def tell_each(
+    session: AsyncSession, runtime: Runtime, *, community_id: UUID, kind: str, key: str, letters: Sequence[Letter]
+) -> None:
+    """Tell many residents something each, as `tell` would one after the other, in few statements."""
+    if not letters:
+        return
+    now = runtime.clock()
+    rows = [
+        {
+            "id": CLOCK.new_id(), "community_id": community_id, "person_kind": PersonKind.RESIDENT,
+            "person_id": one.resident_id, "kind": kind, "key": key, "title": one.title, "body": one.body,
+            "link": one.link, "created_at": now,
+        }
+        for one in letters
+    ]  # fmt: skip
+    # As parameters, not as `values`: of those SQLAlchemy builds the statement anew, which took longer than to run it.
+    once = insert(Message).on_conflict_do_nothing(index_elements=["community_id", "person_id", "key"])
+    new = list(await session.scalars(once.returning(Message.id), rows))
+    found = select(NoticeChannel).where(_goes_through(community_id, PersonKind.RESIDENT, kind))
+    if new and (channels := (await session.scalars(found.order_by(NoticeChannel.id))).all()):
+        await _put_on_its_way(session, community_id, new, channels, kind=kind, now=now, bulk=True)
+
+
+async def _put_on_its_way(
+    session: AsyncSession, community_id: UUID, message_ids: Sequence[UUID], channels: Sequence[NoticeChannel], *,
+    kind: str, now: datetime, bulk: bool = False,
+) -> None:  # fmt: skip
+    """Each message by each channel, now or when its kind may leave."""
     due_at = await may_go_at(session, community_id, kind, now)
     rows = [
         Delivery(
@@ -103,13 +147,14 @@ async def tell(
             kind=channel.kind, status=DeliveryStatus.WAITING, loud=quiet.is_loud(kind), address="", attempts=0,
             last_error="", due_at=due_at, created_at=now,
         )
+        for message_id in message_ids
         for channel in channels
     ]  # fmt: skip
     session.add_all(rows)
     await session.flush()
     if due_at <= now:
         for row in rows:
-            send_after_commit(session, job_of(row.id, community_id, loud=row.loud))
+            send_after_commit(session, job_of(row.id, community_id, loud=row.loud, bulk=bulk))
 
 
 async def withdraw(

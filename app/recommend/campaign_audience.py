@@ -99,7 +99,7 @@ def household_of() -> ColumnElement[UUID]:
 def _is_for(item: Item) -> ColumnElement[bool]:
     """Whether an item is meant for a resident, as its own audience says."""
     verified = [
-        Residency.resident_id == Resident.id,
+        Residency.community_id == item.community_id,
         Residency.verified_at.is_not(None),
         Residency.role.in_(ITEM_ROLES[item.audience]),
     ]
@@ -107,7 +107,7 @@ def _is_for(item: Item) -> ColumnElement[bool]:
         return true()
     if item.building_ids:
         verified.append(Residency.building_id.in_(item.building_ids))
-    return exists().where(*verified)
+    return Resident.id.in_(select(Residency.resident_id).where(*verified))
 
 
 def _reason(audience: Audience, now: datetime) -> ColumnElement[Any]:

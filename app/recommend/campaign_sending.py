@@ -53,7 +53,7 @@ from app.runtime import Runtime
 log = structlog.get_logger(__name__)
 
 KIND = "campaign.message"
-RESIDENTS_PER_TRANSACTION = 100
+RESIDENTS_PER_TRANSACTION = 200
 PAUSED_WAITS_HOURS = 1
 """How soon events whose campaign is paused are looked at again."""
 HOLDS: dict[type[AppError], Hold] = {
@@ -180,16 +180,19 @@ async def _tell(session: AsyncSession, telling: Telling, rows: Sequence[Any]) ->
                 "item_id": telling.item.id if telling.item else None, "occasion": telling.occasion, "at": now,
             }
         )  # fmt: skip
-    written = insert(CampaignRecipient).values(values).on_conflict_do_nothing().returning(CampaignRecipient.resident_id)
-    new = set(await session.scalars(written))
+    written = insert(CampaignRecipient).on_conflict_do_nothing().returning(CampaignRecipient.resident_id)
+    new = set(await session.scalars(written, values))
     texts = {one.label: one.texts for one in telling.variants}
     told = [one for one in values if one["resident_id"] in new and one["status"] is RecipientStatus.SENT]
-    for one in told:
-        await _tell_one(session, telling, one["resident_id"], texts[one["arm"]])
+    await deliveries.tell_each(
+        session, telling.runtime, community_id=campaign.community_id, kind=KIND,
+        key=key_of(campaign.id, telling.occasion),
+        letters=[_letter(telling, one["resident_id"], texts[one["arm"]]) for one in told],
+    )  # fmt: skip
     return {one["resident_id"] for one in told}
 
 
-async def _tell_one(session: AsyncSession, telling: Telling, resident_id: UUID, texts: dict[str, str]) -> None:
+def _letter(telling: Telling, resident_id: UUID, texts: dict[str, str]) -> deliveries.Letter:
     campaign, item = telling.campaign, telling.item
     name = {"zh": item.title, "en": item.title_en or item.title} if item else {"zh": "", "en": ""}
     put = {field: said.replace(PLACEHOLDER, name[field[-2:]]) for field, said in texts.items()}
@@ -200,11 +203,8 @@ async def _tell_one(session: AsyncSession, telling: Telling, resident_id: UUID, 
         # For whoever reads large letters or with effort: the same in plain words, whichever the resident's app shows.
         **{f"{language}_plain": put[f"plain_{language}"] + ends[language] for language in ends},
     }
-    await deliveries.tell(
-        session, telling.runtime, community_id=campaign.community_id, resident_id=resident_id, kind=KIND,
-        title={"zh": put["title_zh"], "en": put["title_en"]}, body=body, link=f"/items/{item.id}" if item else "",
-        key=key_of(campaign.id, telling.occasion),
-    )  # fmt: skip
+    title = {"zh": put["title_zh"], "en": put["title_en"]}
+    return deliveries.Letter(resident_id, title, body, f"/items/{item.id}" if item else "")
 
 
 def key_of(campaign_id: UUID, occasion: UUID) -> str:
