@@ -5,12 +5,12 @@ folded in from their history at each request, so that a click changes the next a
 `training/train_ranker.py`; at run time plain numpy.
 """
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any, Final, Literal
 from zipfile import BadZipFile
-from zlib import error as ZlibError
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,7 +103,9 @@ class Reading:
         found = [self.candidates(source, limit=max(limit, BLEND_CANDIDATES))[0] for source in SOURCES]
         codes = np.unique(np.concatenate(found))
         if not len(codes):
-            codes = np.setdiff1d(best(self.ranker.popularity, limit + len(self.items))[0], self.items)
+            popular = self.ranker.popularity.copy()
+            popular[self.items] = 0
+            return best(popular, limit)
         scores = self.ranker.score(self.features(codes))
         order = np.lexsort((codes, -scores))[:limit]
         return codes[order], scores[order]
@@ -209,7 +211,7 @@ def arrays_of(data: bytes) -> dict[str, NDArray[Any]]:
         with np.load(BytesIO(data), allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     # What numpy and zipfile raise of bytes that are no such file, seen by damaging one at every place.
-    except (ValueError, OSError, EOFError, KeyError, BadZipFile, ZlibError, AttributeError, TypeError,
+    except (ValueError, OSError, EOFError, KeyError, BadZipFile, zlib.error, AttributeError, TypeError,
             NotImplementedError, RuntimeError, SyntaxError, OverflowError, MemoryError) as error:  # fmt: skip
         raise WeightsDamaged(f"ranker: {error}") from error
     versions.check_shapes(arrays, SHAPES, name="ranker")

@@ -26,6 +26,7 @@ FOREVER = float("inf")
 READ_ROWS = 10_000
 """Items read at a time: requests of others go on in between, and no statement takes long."""
 AUDIENCES = tuple(ItemAudience)
+KINDS = tuple(ItemKind)
 LAST_ID = UUID(int=2**128 - 1)
 
 READ = text("""
@@ -42,7 +43,7 @@ HOUSE = 0
 """The provider of what the house itself offers."""
 COLUMNS: dict[str, Any] = {
     "live": np.bool_, "over_at": np.float64, "starts_at": np.float64, "created_at": np.float64, "audience": np.int8,
-    "narrowed": np.bool_, "provider": np.int32, "embedded": np.bool_,
+    "narrowed": np.bool_, "provider": np.int32, "embedded": np.bool_, "kind": np.int8,
 }  # fmt: skip
 
 
@@ -153,6 +154,7 @@ def _put(catalogue: Catalogue, row: Any) -> None:
         "narrowed": bool(row.building_ids),
         "provider": catalogue.providers.setdefault(row.provider, len(catalogue.providers)),
         "embedded": vector is not None,
+        "kind": KINDS.index(facts.kind),
     }
     for name, value in values.items():
         catalogue.columns[name][code] = value

@@ -1,6 +1,6 @@
 """Recommendations for one resident, read top to bottom: know, gather, weigh, choose, explain, keep what was shown."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
@@ -24,7 +24,7 @@ from app.recommend.ranking import Pick, Rules
 from app.recommend.reasons import Reason
 from app.recommend.signals import Signals
 from app.recommend.situation import Situation
-from app.recommend.tables import ListPurpose, RecommendationList
+from app.recommend.tables import ItemKind, ListPurpose, RecommendationList
 from app.runtime import Runtime
 
 LIMIT_DEFAULT = 10
@@ -61,15 +61,19 @@ class Recommendations:
 async def recommend_for(
     session: AsyncSession, runtime: Runtime, caller: Caller, limit: int = LIMIT_DEFAULT, *,
     purpose: ListPurpose = ListPurpose.HOME, language: str | None = None, list_id: UUID | None = None,
+    kinds: Collection[ItemKind] = (),
 ) -> Recommendations:  # fmt: skip
-    """Recommendations for the resident who asks, kept as shown. The same `list_id` draws the same lots.
+    """Recommendations for the resident who asks, kept as shown. The same `list_id` draws the same lots. `kinds`: only
+    items of these.
 
     Raises ResidentNotFound for a caller who is none.
     """
     if caller.kind is not CallerKind.RESIDENT:
         raise ResidentNotFound
     list_id = list_id or CLOCK.new_id()
-    made = await _recommend(session, runtime, caller, caller.id, limit=limit, language=language, list_id=list_id)
+    made = await _recommend(
+        session, runtime, caller, caller.id, limit=limit, language=language, list_id=list_id, kinds=kinds
+    )
     if made.items:
         await _keep(session, runtime, caller, made, purpose=purpose)
     return made
@@ -88,13 +92,13 @@ async def look_for(
 
 async def _recommend(
     session: AsyncSession, runtime: Runtime, caller: Caller, resident_id: UUID, *, limit: int, language: str | None,
-    list_id: UUID | None,
+    list_id: UUID | None, kinds: Collection[ItemKind] = (),
 ) -> Recommendations:  # fmt: skip
     known, kept = await _know(session, runtime, caller, resident_id)
     limit = min(limit, runtime.settings.recommend_limit_max)
     if known.opted_out:
         return Recommendations(list_id, resident_id, known.personalised, True, False, 0, ())
-    seen = await _see(session, runtime, caller, known, kept, limit=limit)
+    seen = await _see(session, runtime, caller, known, kept, limit=limit, kinds=kinds)
     rules = _rules(kept, exploring=list_id is not None and known.personalised)
     found = candidates.gather(seen, limit=limit, resting=kept.resting)
     told = signals.of(seen, found.codes)
@@ -135,7 +139,8 @@ async def _know(
 
 
 async def _see(
-    session: AsyncSession, runtime: Runtime, caller: Caller, known: Known, kept: store.Kept, *, limit: int
+    session: AsyncSession, runtime: Runtime, caller: Caller, known: Known, kept: store.Kept, *, limit: int,
+    kinds: Collection[ItemKind] = (),
 ) -> Situation:  # fmt: skip
     households_min = (kept.settings or CommunitySettings()).analytics_households_min
     counted, shelf = await store.bring_up_to_date(
@@ -144,7 +149,7 @@ async def _see(
     known_centres = await centres.generic_centres(runtime.embedder) if kept.catalogue.meaning else None
     return situation.look(
         known, kept.catalogue, counted, shelf, moment=runtime.clock(), limit=limit, ranker=kept.ranker,
-        centres=known_centres,
+        centres=known_centres, kinds=kinds,
     )  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """One request's view: a resident, what may be shown to them now, and what they did, in the catalogue's codes."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -10,13 +11,13 @@ from numpy.typing import NDArray
 from app.knowledge.centres import Centres
 from app.knowledge.language import language_of
 from app.recommend import meaning
-from app.recommend.catalogue import Catalogue
+from app.recommend.catalogue import KINDS, Catalogue
 from app.recommend.feedback import COMMITTED, MEANINGS
 from app.recommend.knowing import Known
 from app.recommend.rankers import Loaded
 from app.recommend.shelves import Shelf
 from app.recommend.statistics import Statistics
-from app.recommend.tables import FeedbackKind
+from app.recommend.tables import FeedbackKind, ItemKind
 from models.ranker import Reading
 
 PAST_ITEMS_MAX = 100
@@ -68,13 +69,13 @@ class Situation:
 
 def look(
     known: Known, catalogue: Catalogue, statistics: Statistics, shelf: Shelf, *, moment: datetime, limit: int,
-    ranker: Loaded | None, centres: Centres | None,
+    ranker: Loaded | None, centres: Centres | None, kinds: Collection[ItemKind] = (),
 ) -> Situation:  # fmt: skip
-    """The situation of a resident. Without `centres` nothing is compared by meaning."""
+    """The situation of a resident. Without `centres` nothing is compared by meaning; without `kinds` all may come."""
     past = _past(known, catalogue) if known.personalised else ()
     situation = Situation(
-        known, catalogue, statistics, shelf, _mask(known, catalogue, shelf, limit=limit), moment, known.personalised,
-        past=past,
+        known, catalogue, statistics, shelf, _mask(known, catalogue, shelf, limit=limit, kinds=kinds), moment,
+        known.personalised, past=past,
     )  # fmt: skip
     if known.personalised:
         _remember_meaning(situation, centres)
@@ -96,9 +97,13 @@ def _past(known: Known, catalogue: Catalogue) -> tuple[Past, ...]:
     return tuple(found.values())[:PAST_ITEMS_MAX]
 
 
-def _mask(known: Known, catalogue: Catalogue, shelf: Shelf, *, limit: int) -> NDArray[np.bool_]:
+def _mask(
+    known: Known, catalogue: Catalogue, shelf: Shelf, *, limit: int, kinds: Collection[ItemKind]
+) -> NDArray[np.bool_]:  # fmt: skip
     """What an audience may see, less what this resident refused, has already, or cannot have any more."""
     mask = shelf.mask.copy()
+    if kinds:
+        mask &= np.isin(catalogue.column("kind"), [KINDS.index(one) for one in kinds])
     done = {item_id for item_id, kind, _ in known.history if kind in COMMITTED}
     mask[catalogue.codes((*known.refused, *known.full, *done))] = False
     for category in known.hidden_categories:

@@ -13,7 +13,7 @@ from models.training.interactions import Interactions
 
 @dataclass(frozen=True)
 class Rows:
-    """The strongest neighbours of some items. Shapes: codes (a,), items (a, k), values (a, k), 0 where there are fewer."""
+    """The strongest neighbours of some items. Shapes: (a,), (a, k), (a, k), value 0 where there are fewer."""
 
     codes: Codes
     items: Codes

@@ -1,13 +1,13 @@
 """Chooses the sources' settings on part of the events: fitted on the rest of it, the better NDCG@10 stays."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.ranker import Source
+from models.ranker import SOURCES, Source
 from models.training import measures, sources
 from models.training.interactions import Interactions
 from models.training.measures import Asked
@@ -29,12 +29,15 @@ EASE_ITEMS_MAX = 2_000
 """While settings are compared; the choice holds for more items as well."""
 
 
-def tune(known: Interactions, asked: Asked, settings: Settings, *, seed: int) -> Settings:
+def tune(
+    known: Interactions, asked: Asked, settings: Settings, *, seed: int, only: Sequence[Source] = SOURCES
+) -> Settings:
     """The better settings by NDCG@10. `asked` is no part of `known`."""
     drawn = np.sort(np.random.default_rng(seed).permutation(len(asked.users))[:USERS_MAX])
     some = measures.part_of(asked, drawn)
     chosen = settings
-    for source, choices in CHOICES.items():
+    for source in only:
+        choices = CHOICES[source]
         best: tuple[float, Settings] = (-1.0, settings)
         for choice in choices:
             tried = replace(settings, **choice)  # type: ignore[arg-type]  # names of Settings' numbers
