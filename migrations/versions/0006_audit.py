@@ -3,6 +3,7 @@
 from alembic import op
 
 from app.db import fence_sql
+from migrations.going_back import drop_tables
 
 revision = "0006"
 down_revision = "0005"
@@ -73,4 +74,4 @@ def upgrade() -> None:
 def downgrade() -> None:
     for signature in SIGNATURES:
         op.execute(f"DROP FUNCTION {signature}")
-    op.execute("DROP TABLE audit_events")
+    drop_tables(["audit_events"])

@@ -6,6 +6,7 @@ Old code: never had the rights that are revoked here, on tables it does not know
 from alembic import op
 
 from app.db import fence_sql
+from migrations.going_back import drop_tables
 
 revision = "0007"
 down_revision = "0006"
@@ -214,5 +215,4 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.execute("DROP FUNCTION untriaged_work_orders")
-    for name in reversed(FENCED):
-        op.execute(f"DROP TABLE {name}")
+    drop_tables([*reversed(FENCED)])

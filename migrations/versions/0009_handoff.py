@@ -3,6 +3,7 @@
 from alembic import op
 
 from app.db import fence_sql
+from migrations.going_back import drop_tables
 
 revision = "0009"
 down_revision = "0008"
@@ -125,8 +126,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     for name in NAMES:
         op.execute(f"DROP FUNCTION {name}")
-    for table in reversed(TABLES):
-        op.execute(f"DROP TABLE {table}")
+    drop_tables([*reversed(TABLES)], altered=["conversations"])
     op.execute(
         "ALTER TABLE conversations DROP COLUMN status, DROP COLUMN reason, DROP COLUMN assignee_id, DROP COLUMN labels,"
         " DROP COLUMN last_activity_at, DROP COLUMN read_number, DROP COLUMN requested_at, DROP COLUMN chase_at,"

@@ -3,6 +3,7 @@
 from alembic import op
 
 from app.db import fence_sql
+from migrations.going_back import drop_tables
 
 revision = "0010"
 down_revision = "0009"
@@ -55,6 +56,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.execute("DROP TABLE rota_entries")
-    op.execute("DROP TABLE staff_shifts")
+    drop_tables(["rota_entries", "staff_shifts"], altered=["staff"])
     op.execute("ALTER TABLE staff DROP COLUMN title, DROP COLUMN phone, DROP COLUMN skills")

@@ -3,6 +3,7 @@
 from alembic import op
 
 from app.db import fence_sql
+from migrations.going_back import drop_tables
 
 revision = "0011"
 down_revision = "0010"
@@ -38,6 +39,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.execute("DROP TABLE vehicles")
+    drop_tables(["vehicles"], altered=["households", "spaces"])
     op.execute("ALTER TABLE households DROP COLUMN name")
     op.execute("ALTER TABLE spaces DROP COLUMN state, DROP COLUMN area_m2")

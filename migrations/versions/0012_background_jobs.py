@@ -3,6 +3,7 @@
 from alembic import op
 
 from app.db import fence_sql
+from migrations.going_back import drop_tables
 
 revision = "0012"
 down_revision = "0011"
@@ -83,5 +84,4 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.execute("DROP FUNCTION open_background_jobs, forget_background_jobs")
-    op.execute("DROP TABLE background_job_problems")
-    op.execute("DROP TABLE background_jobs")
+    drop_tables(["background_job_problems", "background_jobs"])

@@ -3,6 +3,7 @@
 from alembic import op
 
 from app.db import fence_sql
+from migrations.going_back import drop_tables
 
 revision = "0013"
 down_revision = "0012"
@@ -106,5 +107,4 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.execute("DROP FUNCTION due_deliveries")
-    for table in reversed(NAMES):
-        op.execute(f"DROP TABLE {table}")
+    drop_tables([*reversed(NAMES)])

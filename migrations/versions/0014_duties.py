@@ -3,6 +3,7 @@
 from alembic import op
 
 from app.db import fence_sql
+from migrations.going_back import drop_tables
 
 revision = "0014"
 down_revision = "0013"
@@ -127,6 +128,5 @@ def upgrade() -> None:
 def downgrade() -> None:
     for name in FUNCTIONS:
         op.execute(f"DROP FUNCTION {name}")
-    for table in reversed(NAMES):
-        op.execute(f"DROP TABLE {table}")
+    drop_tables([*reversed(NAMES)], altered=["work_orders"])
     op.execute("ALTER TABLE work_orders DROP COLUMN respond_overdue_at, DROP COLUMN check_at, DROP COLUMN assign_at")

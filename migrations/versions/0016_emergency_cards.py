@@ -6,6 +6,7 @@ Old code: the table is new, so no code of before has rights to it in use.
 from alembic import op
 
 from app.db import fence_sql
+from migrations.going_back import drop_tables
 
 revision = "0016"
 down_revision = "0015"
@@ -35,4 +36,4 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.execute("DROP TABLE emergency_cards")
+    drop_tables(["emergency_cards"])

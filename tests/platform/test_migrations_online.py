@@ -80,3 +80,28 @@ async def test_old_code_works_on_while_the_database_is_migrated_there_and_back(t
         kept = await connection.fetchval("SELECT count(*) FROM conversations")
         await connection.close()
         assert kept == ROWS + len(people[0].result())
+
+
+WAITERS = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+
+
+async def test_going_back_never_ends_somebodys_statement_by_a_deadlock(tmp_path: Path):
+    organisation, community = uuid4(), uuid4()
+    with embedded.services(tmp_path, durable=False) as services:
+        owner = services.database_owner_url
+        await asyncio.to_thread(migrate.upgrade, owner, "0009")
+        resident = await asyncpg.connect(services.database_superuser_url.replace("+asyncpg", ""), database="linli")
+        watcher = await asyncpg.connect(services.database_superuser_url.replace("+asyncpg", ""), database="linli")
+        await resident.execute(FILL[0], organisation)
+        await resident.execute(FILL[1].replace("$1", f"'{organisation}'").replace("$2", "$1"), community)
+        async with resident.transaction():
+            # The two halves of an INSERT of a conversation: its own table, then the one that its foreign key points to.
+            await resident.execute("LOCK TABLE conversations IN ROW EXCLUSIVE MODE")
+            going_back = asyncio.create_task(asyncio.to_thread(migrate.downgrade, owner, "0008"))
+            while not await watcher.fetchval(WAITERS):
+                assert not going_back.done(), "it did not touch conversations"
+                await asyncio.sleep(0.05)
+            await resident.execute("SELECT 1 FROM communities WHERE id = $1 FOR KEY SHARE", community)
+        await going_back
+        await resident.close()
+        await watcher.close()
