@@ -64,8 +64,8 @@ async def get_items(session: AsyncSession, community_id: UUID, item_ids: Sequenc
         return ()
     statement = select(Item).where(Item.community_id == community_id, Item.id.in_(item_ids), Item.deleted_at.is_(None))
     found = {item.id: item for item in await session.scalars(statement)}
-    for missing in set(item_ids) - set(found):
-        raise ItemNotFound(missing)
+    if set(item_ids) - set(found):
+        raise ItemNotFound
     return tuple(found[one] for one in item_ids)
 
 

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, any_, delete, literal, select
+from sqlalchemy import ARRAY, Select, String, any_, cast, delete, literal, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -43,10 +43,13 @@ async def hear_of_feedback(
         await _wait(session, rule, [resident_id], item_id=item_id, occasion=ONCE, now=now)
 
 
-async def unhear_feedback(session: AsyncSession, *, resident_id: UUID, item_id: UUID, kind: FeedbackKind) -> None:
+async def unhear_feedback(
+    session: AsyncSession, *, resident_id: UUID, item_id: UUID, kinds: Sequence[FeedbackKind]
+) -> None:
     """They took it back, so nobody is told because of it."""
+    taken = cast([kind.value for kind in kinds], ARRAY(String))
     because = select(CampaignRule.id).where(
-        CampaignRule.event == RuleEvent.FEEDBACK, literal(kind.value) == any_(CampaignRule.what)
+        CampaignRule.event == RuleEvent.FEEDBACK, CampaignRule.what.bool_op("&&")(taken)
     )
     await session.execute(
         delete(CampaignWait).where(

@@ -38,7 +38,7 @@ async def open_rule(client: Client, manager: Person, campaign: dict[str, Any], *
 
 
 async def join(client: Client, person: Person, item: Any) -> None:
-    body = {"events": [{"item_id": str(item), "kind": "joined"}]}
+    body = {"item_id": str(item), "kind": "joined"}
     answer = await client.post("/api/v1/me/recommendation-feedback", json=body, as_=person)
     assert answer.status_code == 200, answer.text
 
@@ -63,7 +63,7 @@ async def test_who_joined_is_told_once_after_the_hours_and_who_refused_is_not(
     for person in (joined, refuser, regrets, plain):
         await join(client, person, baking)
     await join(client, other, choir)
-    await client.delete(f"/api/v1/me/recommendation-feedback/{baking}/joined", as_=regrets)
+    await client.delete(f"/api/v1/me/recommendation-feedback/{baking}?kind=joined", as_=regrets)
 
     clock.now = NOW + timedelta(hours=1)
     await sweep_due_campaigns(runtime)
