@@ -182,10 +182,7 @@ class RuleIncomplete(Invalid):
     code = "campaign_rule_incomplete"
 
     def __init__(self) -> None:
-        super().__init__(
-            "This event needs a category, and feedback needs `what` was done.",
-            "该事件需要类别；反馈事件还需要说明行为。",
-        )
+        super().__init__("A rule about added items needs their category.", "“新增项目”规则需要填写类别。")
 
 
 class UnsubscribeLinkInvalid(NotFound):

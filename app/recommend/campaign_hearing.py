@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Select, String, any_, cast, delete, literal, select
+from sqlalchemy import ARRAY, ColumnElement, Select, String, any_, cast, delete, func, literal, or_, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -38,7 +38,7 @@ async def hear_of_feedback(
     """A resident did something with an item for the first time."""
     if kind not in BEHAVIOUR:
         return
-    heard = _rules(community_id, RuleEvent.FEEDBACK, categories).where(literal(kind.value) == any_(CampaignRule.what))
+    heard = _rules(community_id, RuleEvent.FEEDBACK, categories).where(_about([kind]))
     for rule in (await session.scalars(heard)).all():
         await _wait(session, rule, [resident_id], item_id=item_id, occasion=ONCE, now=now)
 
@@ -47,10 +47,7 @@ async def unhear_feedback(
     session: AsyncSession, *, resident_id: UUID, item_id: UUID, kinds: Sequence[FeedbackKind]
 ) -> None:
     """They took it back, so nobody is told because of it."""
-    taken = cast([kind.value for kind in kinds], ARRAY(String))
-    because = select(CampaignRule.id).where(
-        CampaignRule.event == RuleEvent.FEEDBACK, CampaignRule.what.bool_op("&&")(taken)
-    )
+    because = select(CampaignRule.id).where(CampaignRule.event == RuleEvent.FEEDBACK, _about(kinds))
     await session.execute(
         delete(CampaignWait).where(
             CampaignWait.resident_id == resident_id, CampaignWait.item_id == item_id, CampaignWait.done_at.is_(None),
@@ -89,6 +86,12 @@ async def hear_of_move(session: AsyncSession, *, community_id: UUID, residency_i
     if resident_id is not None:
         for rule in (await session.scalars(_rules(community_id, RuleEvent.MOVED_IN, ()))).all():
             await _wait(session, rule, [resident_id], item_id=None, occasion=ONCE, now=now)
+
+
+def _about(kinds: Sequence[FeedbackKind]) -> ColumnElement[bool]:
+    """Whether a rule names one of these kinds, or none and means any."""
+    named = CampaignRule.what.bool_op("&&")(cast([kind.value for kind in kinds], ARRAY(String)))
+    return or_(func.cardinality(CampaignRule.what) == 0, named)
 
 
 def _rules(community_id: UUID, event: RuleEvent, categories: Sequence[str]) -> Select[Any]:

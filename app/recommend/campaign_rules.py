@@ -63,11 +63,6 @@ async def change(session: AsyncSession, runtime: Runtime, rule: CampaignRule, ch
 
 
 def _check(rule: CampaignRule) -> None:
-    """A new item is for whoever likes its category; what somebody did has to be named. Raises RuleIncomplete."""
-    lacks = {
-        RuleEvent.FEEDBACK: not rule.what,
-        RuleEvent.ITEM_CREATED: not rule.category,
-        RuleEvent.MOVED_IN: False,
-    }
-    if lacks[rule.event]:
+    """A new item is for whoever likes its category. Raises RuleIncomplete."""
+    if rule.event is RuleEvent.ITEM_CREATED and not rule.category:
         raise RuleIncomplete

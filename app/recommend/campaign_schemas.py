@@ -214,7 +214,9 @@ class ResultsOut(BaseModel):
 class RuleIn(Body):
     campaign_id: UUID
     event: RuleEvent
-    what: Annotated[list[Done], Field(max_length=4)] = Field(default_factory=list, description="Of feedback.")
+    what: Annotated[list[Done], Field(max_length=4)] = Field(
+        default_factory=list, description="Of feedback; none: any."
+    )
     category: Category = Field("", description="Of the item; empty: any. An added item needs one.")
     wait_hours: Annotated[int, Field(ge=0, le=2_160)] = 0
     enabled: bool = True

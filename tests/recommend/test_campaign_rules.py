@@ -122,7 +122,6 @@ async def test_a_new_item_is_told_to_who_likes_its_kind_and_who_moves_in_is_welc
     for body, code in (
         ({"event": "moved_in", "campaign_id": broadcast["id"]}, "campaign_rule_needs_triggered"),
         ({"event": "item_created", "campaign_id": welcome["id"]}, "campaign_rule_incomplete"),
-        ({"event": "feedback", "campaign_id": welcome["id"]}, "campaign_rule_incomplete"),
     ):
         refused = await client.post(f"{manager.place.url}/campaign-rules", json=body, as_=manager)
         assert refused.json()["code"] == code
