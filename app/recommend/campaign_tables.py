@@ -172,7 +172,8 @@ class CampaignRecipient(HasId, Base):
 class CampaignRule(HasId, Base):
     """Some hours after an event its resident is told a triggered campaign, if its audience and the caps allow it.
 
-    Of `feedback`: `what` kinds (none: any), on items of `category`; of `item_created`: who lately did something with that category.
+    Of `feedback`: `what` kinds (none: any), on items of `category`; of `item_created`: who lately did something with
+    that category.
     """
 
     __tablename__ = "campaign_rules"
