@@ -34,7 +34,7 @@ GROUPS: Mapping[str, tuple[float, ...]] = {
 SEASONS: Mapping[str, tuple[int, ...]] = {"green": (3, 4, 5, 9), "screen": (12, 1, 2, 7), "sport": (4, 5, 6, 9, 10)}
 """Months in which a category is taken more."""
 EVENTS_A_YEAR = 14.0
-TASTE_SHARPNESS, FOLLOWS, NEARNESS, IN_SEASON, HOUSEHOLD, NEIGHBOURS = 12.0, 6.0, 2.5, 2.0, 4.0, 1.8
+TASTE_SHARPNESS, FOLLOWS, NEARNESS, IN_SEASON, HOUSEHOLD, NEIGHBOURS = 6.0, 6.0, 4.0, 2.0, 4.0, 1.8
 """How strongly each thing speaks, as a factor on the odds of an item; taste is a concentration."""
 FORGOTTEN_AFTER_DAYS = 30.0
 CHANCE = 0.12
@@ -136,7 +136,7 @@ class _Town:
         codes = np.array([CATEGORIES.index(one.category) for one in items])
         self.codes = codes
         # A few are much taken: a lognormal is near enough to what communities see.
-        self.popularity = random.lognormal(0, 1.1, len(items))
+        self.popularity = random.lognormal(0, 0.8, len(items))
         self.days = np.array([one.days for one in items])
         self.next_of = _next_in_series(items)
         self.season = np.ones((13, len(items)))

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from models.ranker import Codes, Scores
 from models.training.interactions import Interactions
 
+FEW_EVENTS = 50_000
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -42,6 +44,11 @@ class Settings:
     sequence_kept: int = 100
 
 
+def threads_for(known: Interactions) -> int:
+    """What `implicit` takes for all cores, or one thread where waiting for each other would take longer."""
+    return 0 if len(known.items) > FEW_EVENTS else 1
+
+
 def strongest(matrix: Any, kept: int) -> tuple[Codes, Scores]:
     """The `kept` entries of greatest size of each row of a dense or CSR matrix, by item within a row."""
     n = matrix.shape[0]
@@ -69,7 +76,7 @@ def fit_neighbours(known: Interactions, settings: Settings) -> Rows:
     nearest: Any = import_module("implicit.nearest_neighbours")
     weighed = nearest.bm25_weight(known.matrix().T, settings.neighbours_k1, settings.neighbours_b).T.tocsr()
     kept = settings.neighbours_kept + 1  # Itself among them, which is taken out.
-    similar = nearest.all_pairs_knn(weighed, kept, show_progress=False, num_threads=0).tocsr()
+    similar = nearest.all_pairs_knn(weighed, kept, show_progress=False, num_threads=threads_for(known)).tocsr()
     similar.setdiag(0)
     similar.eliminate_zeros()
     return Rows(np.arange(n, dtype=np.int32), *strongest(similar, settings.neighbours_kept))
@@ -119,7 +126,7 @@ def fit_factors(known: Interactions, settings: Settings, *, seed: int) -> Scores
         als: Any = import_module("implicit.cpu.als")
         model = als.AlternatingLeastSquares(
             factors=width, regularization=settings.factors_regularization, alpha=settings.factors_alpha,
-            iterations=settings.factors_iterations, random_state=seed, num_threads=0,
+            iterations=settings.factors_iterations, random_state=seed, num_threads=threads_for(known),
         )  # fmt: skip
         model.fit(known.matrix(), show_progress=False)
     return np.nan_to_num(np.asarray(model.item_factors, np.float32))
