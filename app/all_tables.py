@@ -5,6 +5,7 @@ from app.db import Base
 from app.knowledge import tables as knowledge
 from app.notices import tables as notices
 from app.people import tables as people
+from app.recommend import tables as recommend
 from app.rest import tables as rest
 from app.service_desk import duty_tables as duties
 from app.service_desk import emergency_tables as emergencies
@@ -24,6 +25,7 @@ __all__ = [
     "notices",
     "people",
     "promise_tables",
+    "recommend",
     "rest",
     "service_desk",
     "webhooks",

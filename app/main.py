@@ -16,6 +16,7 @@ from app.chat.routes import router as chat
 from app.knowledge.routes import router as knowledge
 from app.notices.routes import router as notices
 from app.people.routes import router as people
+from app.recommend.routes import router as recommend
 from app.rest import health, problems
 from app.rest.middleware import RequestContext
 from app.rest.rate_limits import RateLimits
@@ -68,7 +69,7 @@ def create_app(runtime: Runtime | None = None) -> FastAPI:
         app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=config.trusted_proxies)
     api = APIRouter(prefix="/api/v1")
     # Routes are tried in order, and nearly all requests are questions.
-    for router in (chat, people_in_chat, people, knowledge, service_desk, webhooks, notices, inbox, copilot):
+    for router in (chat, people_in_chat, people, knowledge, service_desk, webhooks, notices, inbox, copilot, recommend):
         api.include_router(router)
     app.include_router(api)
     app.include_router(openai_api.router)

@@ -76,6 +76,19 @@ class Reading:
         """What each source says of some items. Shapes: (m,) -> (m, len(SOURCES))."""
         return np.stack([self.scores(source)[codes] for source in SOURCES], axis=1)
 
+    def drivers(self, codes: Codes) -> Codes:
+        """Which item of the history speaks most for each item: its place there, -1 where none does.
+
+        Of the sources that are rows of neighbours the first that knows one is asked. Shapes: (m,) -> (m,).
+        """
+        found = np.full(len(codes), -1, np.int32)
+        for source in ("ease", "neighbours", "sequence") if len(self.items) and len(codes) else ():
+            spoken = self.ranker.spoken(source, self.items, codes) * self.weights[:, None]
+            strongest = spoken.argmax(axis=0).astype(np.int32)
+            new = (found < 0) & (spoken[strongest, np.arange(len(codes))] > 0)
+            found[new] = strongest[new]
+        return found
+
     def features(self, codes: Codes) -> Scores:
         """What `Ranker.score` reads of some items. Shapes: (m,) -> (m, len(FEATURE_NAMES))."""
         voices = self.voices(codes)
@@ -165,6 +178,16 @@ class Ranker:
         values = self._values[source][rows] * weights[:, None]
         scores = np.bincount(self._items[source][rows].ravel(), values.ravel(), n).astype(np.float32)
         return scores, float(np.sqrt(scores @ scores / n))
+
+    def spoken(self, source: Source, items: Codes, codes: Codes) -> Scores:
+        """What a row of neighbours says by itself: of each item for each other. Shapes: (h,), (m,) -> (h, m)."""
+        rows = self._row_of[source][items]
+        said = np.where(
+            self._items[source][rows][:, :, None] == codes, self._values[source][rows][:, :, None], np.float32(0)
+        )
+        spoken: Scores = said.max(axis=1, initial=0)
+        spoken[rows < 0] = 0
+        return spoken
 
     def vector_of(self, items: Codes, weights: Scores) -> Scores:
         """The person's factors, solved from the history. Shapes: (h,), (h,) -> (f,).

@@ -37,6 +37,7 @@ class Route(StrEnum):
     REFUSAL = "refusal"
     HANDOFF = "handoff"
     EMERGENCY = "emergency"
+    RECOMMENDATION = "recommendation"
 
 
 class Mode(StrEnum):

@@ -123,6 +123,17 @@ class CommunitySettings(BaseModel):
         3, description="Like reports that are proposed as an incident."
     )
 
+    # Recommendations
+    recommend_provider_share_max: Share = Field(
+        0.4, description="Share of a list that one outside provider has at most, while others have something."
+    )
+    recommend_exploration: Annotated[float, Field(ge=0, le=0.5)] = Field(
+        0.05, description="How often a place of a list is drawn by lot among the best, to learn what else is liked."
+    )
+    recommend_seen_days_max: Annotated[int, Field(ge=1, le=100)] = Field(
+        5, description="On so many days an item is shown to somebody who does nothing with it; then it rests."
+    )
+
     # Conversations and messages
     handoff_wait_minutes: Annotated[int, Field(ge=1, le=240)] = Field(
         10, description="How long a resident waits for a person until both are told again."

@@ -84,18 +84,27 @@ def refit(events: Events, settings: Settings, weights: Scores, *, seed: int) -> 
     return arrays | {"form": np.array(ranker.FORM), "blend_weights": weights.astype(np.float32)}
 
 
-def train_and_compare(events: Events, live: bytes | None, *, seed: int) -> Compared:
+def train_and_compare(
+    events: Events, live: bytes | None, *, seed: int, seen_until: float | None = None
+) -> Compared:  # fmt: skip
     """Train, and say whether the result is better than the live ranker on the newest events (NDCG@10 of the blend).
 
     The same people are asked about; one of whom the live ranker knows no item counts 0 for it. Events need times.
-    A live ranker that was trained a while ago may have seen some of the newest events: this favours the live one.
-    Raises: WeightsDamaged when `live` is no ranker.
+    Where the live ranker has seen some of the newest events it is favoured, unless `seen_until` says how far it was
+    trained: then only what came later counts. Raises: WeightsDamaged when `live` is no ranker.
     """
     before, after = splits.divide(events, "temporal", seed=seed, share=HELD_OUT_SHARE)
+    if seen_until is not None and after.times is not None and before.times is not None:
+        first = splits.distinct(events)
+        assert first.times is not None
+        cut = max(seen_until, float(before.times.max(initial=-np.inf)))
+        before, after = first.only(first.times <= cut), first.only(first.times > cut)
     settings, weights, metrics = choose(before, seed=seed, settings=Settings(), held_out=None, tuned=True)
     candidate = refit(before, settings, weights, seed=seed)
     mine = _newest(candidate, before, after)
     metrics |= {f"newest_{name}": value for name, value in mine.items()}
+    popular = _newest(candidate, before, after, popular=True)
+    metrics |= {"newest_popular_ndcg@10": popular["ndcg@10"]}
     theirs = None if live is None else _newest(ranker.arrays_of(live), before, after)
     if theirs is not None and mine["users"]:
         share = theirs["users"] / mine["users"]
@@ -104,10 +113,13 @@ def train_and_compare(events: Events, live: bytes | None, *, seed: int) -> Compa
     return Compared(write(refit(events, settings, weights, seed=seed)), metrics, theirs, better)
 
 
-def _newest(arrays: dict[str, NDArray[Any]], before: Events, after: Events) -> dict[str, float]:
+def _newest(
+    arrays: dict[str, NDArray[Any]], before: Events, after: Events, *, popular: bool = False
+) -> dict[str, float]:  # fmt: skip
     known: Interactions = encode(before, item_ids=arrays["item_ids"].tolist())
     batches = Batches(arrays, known)
-    return measures.measure(known, measures.asked_of(known, after.users, after.items), batches.blended)
+    scorer = batches.popularity if popular else batches.blended
+    return measures.measure(known, measures.asked_of(known, after.users, after.items), scorer)
 
 
 def write(arrays: dict[str, NDArray[Any]]) -> bytes:
