@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import insert, text
 
-from app.recommend import jobs
+from app.recommend import commands, jobs
 from app.recommend.tables import FeedbackKind, ItemFeedback
 from app.runtime import Runtime
 from tests.conftest import NOW, Client
@@ -92,6 +92,15 @@ async def test_trained_promoted_damaged_and_rolled_back(
     assert (back.json()["id"], back.json()["status"]) == (one["id"], "live")
     statuses = {row["number"]: row["status"] for row in (await client.get(url, as_=manager)).json()["items"]}
     assert statuses == {1: "live", 2: "retired"}
+
+    # The same from the command line.
+    said: list[str] = []
+    await commands.run(runtime, manager.place.slug, commands.list_versions, say=said.append)
+    assert [line.split()[:2] for line in said] == [["2", "retired"], ["1", "live"]]
+    assert "ndcg@10" in said[1]
+    await commands.run(runtime, manager.place.slug, commands.roll_back, say=said.append)
+    await commands.run(runtime, manager.place.slug, commands.roll_back, say=said.append)
+    assert said[-1].split()[:2] == ["1", "live"]
 
     # The file is killed: the list still comes, marked as not ranked; and a damaged one does not go live.
     folder = Path(runtime.settings.data_dir) / "files" / "rankers" / str(manager.place.id)
