@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from app.people.tables import ResidentRole
 from app.practice import names
-from app.practice.world import Resident, World, stable_id
+from app.practice.world import Resident, World
 
 YEAR_START = datetime(2025, 11, 1, tzinfo=UTC)
 DAYS = 365
@@ -73,27 +73,6 @@ class Person:
     group: str
     taste: NDArray[np.float64]
     """Shapes: (len(CATEGORIES),), adds up to 1."""
-
-
-def made_up_items(world: World, *, count: int = 240, seed: int = 7) -> list[ItemFacts]:
-    """Items of the first community for when no others are given: all categories, places, seasons, courses in series."""
-    random = np.random.default_rng(seed)
-    buildings = sorted({one.building_id for one in world.households if one.community_id == world.communities[0].id})
-    items = []
-    for number in range(count):
-        category = CATEGORIES[number % len(CATEGORIES)]
-        near = buildings[int(random.integers(len(buildings)))] if random.random() < 0.3 else None
-        liked_by = max(GROUPS, key=lambda group: GROUPS[group][CATEGORIES.index(category)])
-        first = int(random.integers(0, DAYS - 60)) if random.random() < 0.5 else 0
-        items.append(
-            ItemFacts(
-                id=str(stable_id("item", category, str(number))), category=category, building_id=near,
-                group=liked_by if random.random() < 0.15 else "",
-                days=(first, min(first + int(random.integers(40, 150)), DAYS)) if first else (0, DAYS),
-                series=f"{category}/{number // len(CATEGORIES) // 4}" if random.random() < 0.6 else "",
-            )
-        )  # fmt: skip
-    return items
 
 
 def people_of(world: World, community_id: UUID, *, seed: int = 7) -> list[Person]:

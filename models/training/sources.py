@@ -1,5 +1,6 @@
 """The four sources of `models.ranker`, each fitted on interactions."""
 
+import time
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -154,22 +155,27 @@ def _nothing() -> Rows:
     return Rows(np.zeros(0, np.int32), np.zeros((0, 1), np.int32), np.zeros((0, 1), np.float32))
 
 
-def fit_all(known: Interactions, settings: Settings, *, seed: int) -> dict[str, NDArray[Any]]:
-    """The arrays of `ranker.SHAPES` that the sources make; the blend's are missing."""
-    fitted = {
-        "neighbours": fit_neighbours(known, settings),
-        "ease": fit_ease(known, settings),
-        "sequence": fit_sequence(known, settings),
-    }
+def fit_all(
+    known: Interactions, settings: Settings, *, seed: int, seconds: dict[str, float] | None = None
+) -> dict[str, NDArray[Any]]:
+    """The arrays of `ranker.SHAPES` that the sources make; the blend's are missing. Fills in the `seconds` of each."""
     arrays: dict[str, NDArray[Any]] = {}
-    for name, rows in fitted.items():
+    spent = {} if seconds is None else seconds
+    fits = {"neighbours": fit_neighbours, "ease": fit_ease, "sequence": fit_sequence}
+    for name, fit in fits.items():
+        started = time.perf_counter()
+        rows = fit(known, settings)
         arrays |= {f"{name}_codes": rows.codes, f"{name}_items": rows.items, f"{name}_values": rows.values}
+        spent[name] = time.perf_counter() - started
+    started = time.perf_counter()
+    factors = fit_factors(known, settings, seed=seed)
+    spent["factors"] = time.perf_counter() - started
     taken = np.log1p(known.counts())
     return arrays | {
         "item_ids": known.item_ids.astype(str),
         "popularity": (taken / max(taken.max(initial=0), 1e-9)).astype(np.float32),
         "sequence_decay": np.array(settings.sequence_decay, np.float32),
-        "factors": fit_factors(known, settings, seed=seed),
+        "factors": factors,
         "factors_alpha": np.array(settings.factors_alpha, np.float32),
         "factors_regularization": np.array(settings.factors_regularization, np.float32),
     }

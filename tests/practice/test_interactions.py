@@ -4,15 +4,15 @@ from collections import Counter, defaultdict
 
 import pytest
 
-from app.practice import interactions
+from app.practice import interactions, offers
 from app.practice.world import build
 
 
 @pytest.fixture(scope="module")
 def town():
     world = build()
-    people = interactions.people_of(world, world.communities[0].id)[:500]
-    items = interactions.made_up_items(world)
+    people = interactions.people_of(world, world.communities[0].id)[::4]
+    items = offers.facts(world)
     return people, items, interactions.happenings(people, items)
 
 
@@ -40,8 +40,10 @@ def test_tastes_seasons_popularity_and_homes_leave_their_marks(town):
     assert share["families"] > 2 * share["elders"]
     sizes = sorted(Counter(one.item_id for one in told).values(), reverse=True)
     assert sum(sizes[:24]) > 0.3 * sum(sizes)
-    near = [facts[one.item_id].building_id == person_of[one.resident_id].resident.building_id
-            for one in told if facts[one.item_id].building_id]  # fmt: skip
+    homes = [facts[one.item_id].building_id for one in told]
+    near = [
+        home == person_of[one.resident_id].resident.building_id for home, one in zip(homes, told, strict=True) if home
+    ]
     assert sum(near) > 1.5 * len(near) / 14
     for one in told:
         day = (one.at - interactions.YEAR_START).days
