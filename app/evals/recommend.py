@@ -136,7 +136,7 @@ def _baseline(name: str, train: Events, known: Interactions, protocol: Protocol,
     if name == "implicit ALS":
         return _implicit_als(matrix, seed)
     # EASE as published: binary, everybody weighs the same; its one number is chosen as our settings are.
-    inner, held = splits.divide(train, protocol, seed=seed, share=train_ranker.HELD_OUT_SHARE)
+    inner, held = splits.divide(train, protocol, seed=seed, share=train_ranker.HELD_OUT_SHARE, least=1)
     part = encode(inner)
     plain = replace(Settings(), ease_user_power=0.0, ease_kept=Settings().ease_items_max)
     held_out = measures.asked_of(part, held.users, held.items)

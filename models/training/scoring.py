@@ -44,11 +44,14 @@ class Batches:
         """The factors of people. Shapes: (b,) -> (b, f)."""
         alpha = float(self.arrays["factors_alpha"])
         vectors = np.zeros((len(users), self._factors.shape[1]), np.float32)
-        for place, user in enumerate(users):
-            items, weights = self.known.history(user)
-            known, confidence = self._factors[items], alpha * weights
-            left = self._left + (known * (confidence - 1)[:, None]).T @ known
-            vectors[place] = np.linalg.solve(left, confidence @ known)
+        threads: Any = import_module("threadpoolctl")
+        # Many small systems: threads within one would wait for each other longer than they work.
+        with threads.threadpool_limits(1, "blas"):
+            for place, user in enumerate(users):
+                items, weights = self.known.history(user)
+                known, confidence = self._factors[items], alpha * weights
+                left = self._left + (known * (confidence - 1)[:, None]).T @ known
+                vectors[place] = np.linalg.solve(left, confidence @ known)
         return vectors
 
     def _faded(self, users: NDArray[np.int64]) -> Any:

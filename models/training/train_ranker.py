@@ -66,7 +66,7 @@ def choose(
 ) -> tuple[Settings, Scores, dict[str, float]]:
     """Settings, the blend's weights and their figures, from one part of the events asked about the other."""
     protocol = held_out or ("random" if events.times is None else "leave-one-out")
-    before, after = splits.divide(events, protocol, seed=seed, share=HELD_OUT_SHARE)
+    before, after = splits.divide(events, protocol, seed=seed, share=HELD_OUT_SHARE, least=1)
     known = encode(before)
     asked = measures.asked_of(known, after.users, after.items)
     if tuned and len(asked.users) >= blend.LEARNERS_MIN:
