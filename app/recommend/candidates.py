@@ -52,7 +52,7 @@ class Source:
 
 def _by_ranker(name: ranker_model.Source) -> Find:
     def find(situation: Situation, limit: int) -> Codes:
-        if situation.ranker is None or situation.reading is None:
+        if situation.ranker is None or situation.reading is None or situation.ranker_mask is None:
             return NOTHING
         scores = np.where(situation.ranker_mask, situation.reading.scores(name), 0)
         found: Codes = situation.ranker.to_catalogue[top(scores, limit)]

@@ -8,9 +8,8 @@ from app.errors import Conflict, Invalid, NotFound
 class ItemNotFound(NotFound):
     code = "item_not_found"
 
-    def __init__(self, item_id: UUID | None = None) -> None:
-        facts = {"item_id": str(item_id)} if item_id else {}
-        super().__init__("There is no such item.", "没有这个项目。", **facts)
+    def __init__(self) -> None:
+        super().__init__("There is no such item.", "没有这个项目。")
 
 
 class ItemTimesInvalid(Invalid):

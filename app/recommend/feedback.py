@@ -1,6 +1,5 @@
 """What residents do with items: what each kind means, as data, and how it is written once."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -14,8 +13,15 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.clock import CLOCK
 from app.people.callers import Caller
 from app.recommend import items, profiles
-from app.recommend.errors import FeedbackInFuture, FeedbackNotFound, ItemFull, ItemNotFound, ItemOver
-from app.recommend.tables import FeedbackKind, Item, ItemFeedback
+from app.recommend.errors import (
+    FeedbackInFuture,
+    FeedbackNotFound,
+    ItemFull,
+    ItemNotFound,
+    ItemOver,
+    RecommendationNotFound,
+)
+from app.recommend.tables import FeedbackKind, Item, ItemFeedback, RecommendationList
 
 CLOCK_SKEW = timedelta(minutes=2)
 """Phones go a little fast; more than that is a mistake."""
@@ -73,35 +79,36 @@ class Told:
 
 
 async def record(
-    session: AsyncSession, caller: Caller, resident_id: UUID, events: Sequence[Told], *, now: datetime
-) -> int:  # fmt: skip
-    """Write what a resident of the caller's community did, all or nothing; how many of it was new.
+    session: AsyncSession, caller: Caller, resident_id: UUID, told: Told, *, now: datetime
+) -> bool:  # fmt: skip
+    """Write what a resident of the caller's community did; whether it was new.
 
-    Raises: ItemNotFound, FeedbackInFuture, ItemFull, ItemOver.
+    Raises: ItemNotFound, RecommendationNotFound, FeedbackInFuture, ItemFull, ItemOver.
     """
-    if any(one.at is not None and one.at > now + CLOCK_SKEW for one in events):
+    if told.at is not None and told.at > now + CLOCK_SKEW:
         raise FeedbackInFuture
-    known = await _known(session, caller, events, now=now)
-    new = 0
-    # In the order of ids, so that two who join the same activities do not wait for each other.
-    for told in sorted(events, key=lambda one: one.item_id):
-        if await _write(session, caller, resident_id, told, now=now):
-            new += 1
-            await _follow(session, caller, resident_id, told, known[told.item_id], now=now)
+    # What is over may still have been seen: only joining it is too late.
+    over = or_(~Item.enabled, items.over_at() <= now).label("over")
+    statement = items.all_items(caller).where(Item.id == told.item_id).with_only_columns(Item.categories, over)
+    known = (await session.execute(statement)).one_or_none()
+    if known is None:
+        raise ItemNotFound
+    if told.list_id is not None:
+        await _check_list(session, caller, resident_id, told.list_id)
+    new = await _write(session, caller, resident_id, told, now=now)
+    if new:
+        await _follow(session, caller, resident_id, told, known, now=now)
     return new
 
 
-async def _known(
-    session: AsyncSession, caller: Caller, events: Sequence[Told], *, now: datetime
-) -> Mapping[UUID, Any]:  # fmt: skip
-    """Categories of the items by id. What is over may still have been seen: only joining it is too late."""
-    wanted = {one.item_id for one in events}
-    over = or_(~Item.enabled, items.over_at() <= now).label("over")
-    statement = items.all_items(caller).where(Item.id.in_(wanted)).with_only_columns(Item.id, Item.categories, over)
-    known = {row.id: row for row in await session.execute(statement)}
-    for missing in wanted - set(known):
-        raise ItemNotFound(missing)
-    return known
+async def _check_list(session: AsyncSession, caller: Caller, resident_id: UUID, list_id: UUID) -> None:
+    """Raises RecommendationNotFound for a list that this resident was not shown."""
+    table = RecommendationList
+    shown = select(table.id).where(
+        table.community_id == caller.community_id, table.resident_id == resident_id, table.id == list_id
+    )
+    if await session.scalar(shown) is None:
+        raise RecommendationNotFound
 
 
 async def _write(
@@ -147,16 +154,19 @@ async def _take_place(session: AsyncSession, item_id: UUID) -> None:
 
 
 async def take_back(
-    session: AsyncSession, caller: Caller, resident_id: UUID, item_id: UUID, kind: FeedbackKind
+    session: AsyncSession, caller: Caller, resident_id: UUID, item_id: UUID, kind: FeedbackKind | None
 ) -> None:  # fmt: skip
-    """As if it had never been told: a place that was joined is free again. Raises FeedbackNotFound."""
+    """As if it had never been told, one kind or all: a place that was joined is free again. Raises FeedbackNotFound."""
     gone = delete(ItemFeedback).where(
         ItemFeedback.community_id == caller.community_id, ItemFeedback.resident_id == resident_id,
-        ItemFeedback.item_id == item_id, ItemFeedback.kind == kind,
+        ItemFeedback.item_id == item_id,
     )  # fmt: skip
-    if not (await session.scalars(gone.returning(ItemFeedback.id))).all():
+    if kind is not None:
+        gone = gone.where(ItemFeedback.kind == kind)
+    kinds = (await session.scalars(gone.returning(ItemFeedback.kind))).all()
+    if not kinds:
         raise FeedbackNotFound
-    if kind is FeedbackKind.JOINED:
+    if FeedbackKind.JOINED in kinds:
         fewer = func.greatest(Item.joined_count - 1, 0)
         await session.execute(update(Item).where(Item.id == item_id).values(joined_count=fewer))
 

@@ -97,9 +97,9 @@ def check_item(row: Row, zone: ZoneInfo) -> tuple[dict[str, Any], list[Problem]]
     said: dict[str, Any] = {column.key: row.cells[column.key] for column in CHARS_MAX if column.key in row.cells}
     for column, known, words in ((KIND, KINDS, KIND_WORDS), (AUDIENCE, AUDIENCES, AUDIENCE_WORDS)):
         if column.key in row.cells:
-            said[column.key] = known.get(row.cells[column.key].lower())  # type: ignore[attr-defined]
+            said[column.key] = known.get(row.cells[column.key].lower())
             if said[column.key] is None:
-                problems.append(problem(row, column, "cell_unknown", "、".join(words.values())))  # type: ignore[attr-defined]
+                problems.append(problem(row, column, "cell_unknown", "、".join(words.values())))
     if CATEGORIES.key in row.cells:
         said["categories"] = _categories(row.cells[CATEGORIES.key])
         if any(len(one) > CATEGORY_CHARS_MAX for one in said["categories"]):

@@ -67,7 +67,7 @@ async def get(
     statement = visible_to(caller, now=now).where(Item.id == item_id)
     item = (await session.scalars(statement.with_for_update() if locked else statement)).one_or_none()
     if item is None:
-        raise ItemNotFound(item_id)
+        raise ItemNotFound
     return item
 
 
@@ -134,8 +134,9 @@ async def _check(session: AsyncSession, caller: Caller, item: Item, given: Mappi
     if owner_id := given.get("owner_resident_id"):
         await residents.get(session, caller, owner_id)
     if external_id := given.get("external_id"):
-        same = all_items(caller).where(Item.external_id == external_id, Item.id != (item.id or UUID(int=0)))
-        if (await session.scalars(same)).first() is not None:
+        same = all_items(caller).where(Item.external_id == external_id)
+        taken = (await session.scalars(same)).first()
+        if taken is not None and taken is not item:
             raise ExternalIdTaken(external_id)
 
 

@@ -17,8 +17,8 @@ SWEEP_ROWS_MAX = 200
 DEAD_MAX = 1_000
 PURGE_ROWS, PURGES_MAX = 5_000, 100
 
-IMPORTED = imports.IMPORTERS
-"""The worker imports what the importers of people know only by name."""
+IMPORTED = (imports.write_items, imports.write_interactions)
+"""With this import the worker knows what the sheets of this feature are."""
 
 
 @job(items.EMBED_JOB)

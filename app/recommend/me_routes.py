@@ -102,19 +102,17 @@ async def get_my_similar_items(
 async def post_my_recommendation_feedback(
     body: FeedbackIn, runtime: RuntimeDep, caller: Resident, session: SessionDep
 ) -> FeedbackOut:
-    """What I did with items. `hidden`: never this one again; `show_less`: nothing of its kind. The same again changes
-    nothing.
-    """
-    events = [Told(**one.model_dump()) for one in body.events]
-    new = await feedback.record(session, _resident(caller), caller.id, events, now=runtime.clock())
+    """What I did with an item. `hidden`: never this one again; `show_less`: nothing of its kind."""
+    told = Told(**body.model_dump())
+    new = await feedback.record(session, _resident(caller), caller.id, told, now=runtime.clock())
     return FeedbackOut(recorded=new)
 
 
-@router.delete("/recommendation-feedback/{item_id}/{kind}", status_code=204)
+@router.delete("/recommendation-feedback/{item_id}", status_code=204)
 async def delete_my_recommendation_feedback(
-    item_id: UUID, kind: FeedbackKind, caller: Resident, session: SessionDep
+    item_id: UUID, caller: Resident, session: SessionDep, kind: FeedbackKind | None = None
 ) -> None:
-    """Take it back: as if it had never been. A place that was joined is free again."""
+    """Take it back, all of it or one kind: as if it had never been. A place that was joined is free again."""
     await feedback.take_back(session, _resident(caller), caller.id, item_id, kind)
 
 

@@ -60,7 +60,10 @@ def build(
     if vectors.shape[1] != next(iter(centres.passages.values())).shape[0]:
         prior, share = np.zeros(vectors.shape[1], np.float32), 1.0
     else:
-        prior, share = np.mean([centres.passages[one] for one in Language], axis=0), own_share(np.zeros(1), count)
+        prior, share = (
+            np.mean([centres.passages[one] for one in Language], axis=0),
+            own_share(np.zeros(1, np.float32), count),
+        )
     sample = _sample(vectors, embedded, count)
     own = sample.mean(axis=0) if count else prior
     centre = (own * share + prior * (1 - share)).astype(np.float32)
@@ -108,7 +111,8 @@ def _main_dimensions(centred: NDArray[np.float32]) -> NDArray[np.float32]:
 def unit(vectors: NDArray[Any]) -> NDArray[np.float32]:
     """Rows of length 1; a row of zeros stays one."""
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return (vectors / np.maximum(lengths, 1e-9)).astype(np.float32)
+    units: NDArray[np.float32] = (vectors / np.maximum(lengths, 1e-9)).astype(np.float32)
+    return units
 
 
 def centred(meaning: Meaning, vectors: NDArray[np.float16], codes: Any) -> NDArray[np.float32]:

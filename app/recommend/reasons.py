@@ -8,8 +8,7 @@ from zoneinfo import ZoneInfo
 
 from app.people.local_time import MONTHS
 from app.recommend.catalogue import Facts
-from app.recommend.ranking import WEIGHTS
-from app.recommend.signals import FEATURES, Signals, households_of
+from app.recommend.signals import FEATURES, WEIGHTS, Signals, households_of
 from app.recommend.situation import Situation
 from app.recommend.tables import FeedbackKind
 

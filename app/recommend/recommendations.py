@@ -215,7 +215,7 @@ async def why(
     if shown is None:
         raise RecommendationNotFound
     if item_id not in shown.item_ids:
-        raise ItemNotFound(item_id)
+        raise ItemNotFound
     known, kept = await _know(session, runtime, caller, caller.id)
     if not shown.personalised:
         known = replace(known, personalised=False)

@@ -162,9 +162,8 @@ async def post_recommendation_feedback(
 ) -> FeedbackOut:
     """What a resident did with items, told by another system. The same again changes nothing."""
     await residents.get(session, caller, body.resident_id)
-    events = [Told(**one.model_dump()) for one in body.events]
-    new = await feedback.record(session, caller, body.resident_id, events, now=runtime.clock())
-    return FeedbackOut(recorded=new)
+    told = Told(**body.model_dump(exclude={"resident_id"}))
+    return FeedbackOut(recorded=await feedback.record(session, caller, body.resident_id, told, now=runtime.clock()))
 
 
 @places.get("/residents/{resident_id}/recommendations")

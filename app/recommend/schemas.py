@@ -131,17 +131,13 @@ class SimilarItems(BaseModel):
 # Feedback
 
 
-class FeedbackEvent(Body):
+class FeedbackIn(Body):
+    """What was done with an item. The same again changes nothing."""
+
     item_id: UUID
     kind: FeedbackKind
     at: Moment | None = Field(None, description="When it happened; now when left out.")
     list_id: UUID | None = Field(None, description="The list of recommendations that it answers.")
-
-
-class FeedbackIn(Body):
-    """All of it is written, or nothing. The same again changes nothing."""
-
-    events: Annotated[list[FeedbackEvent], Field(min_length=1, max_length=100)]
 
 
 class ResidentFeedbackIn(FeedbackIn):
@@ -149,7 +145,7 @@ class ResidentFeedbackIn(FeedbackIn):
 
 
 class FeedbackOut(BaseModel):
-    recorded: int = Field(description="How many of the events were new.")
+    recorded: bool = Field(description="Whether it was new.")
 
 
 # Recommendations

@@ -19,13 +19,13 @@ from tests.isolation.operations import OBJECTS, Operation
 from tests.isolation.worlds import World, fingerprint_sql
 from tests.make import Make, Person
 
-PERSONAL = ("conversation", "turn", "message")
-NOBODY_ELSES = ("message",)
+PERSONAL = ("conversation", "turn", "message", "recommendation_list")
+NOBODY_ELSES = ("message", "recommendation_list")
 """For one person, whatever others may read."""
 MEANT_FOR_STAFF = ("document", "answer")
 OF_THE_DESK = ("work_order", "work_order_file")
 """A resident's own, and the daily work of all staff."""
-RESIDENTS_ONLY = re.compile("/me/(workorders|incidents)")
+RESIDENTS_ONLY = re.compile("/me/(workorders|incidents|items|recommendation)")
 AT_ONCE = 16
 """Requests under way at a time: more than the app's connections to Postgres, so that none of these stands idle."""
 

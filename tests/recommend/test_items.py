@@ -124,13 +124,16 @@ async def test_similar_items_and_another_embedder(
 async def test_feedback_is_written_once_for_known_items_and_of_the_past(client: Client, make: Make, manager: Person):
     one, small = await open_item(client, manager), await open_item(client, manager, "小桌游局", capacity=1)
     mine, other = await make.resident(), await make.resident()
-    assert (await tell(client, mine, "joined", small)).json() == {"recorded": 1}
-    assert (await tell(client, mine, "joined", small)).json() == {"recorded": 0}
+    assert (await tell(client, mine, "joined", small)).json() == {"recorded": True}
+    assert (await tell(client, mine, "joined", small)).json() == {"recorded": False}
     assert (await tell(client, other, "joined", small)).json()["code"] == "item_full"
     assert (await client.get(f"{manager.place.url}/items/{small['id']}", as_=manager)).json()["joined_count"] == 1
-    unknown = await tell(client, mine, "clicked", one, {"id": str(uuid4())})
+    unknown = await tell(client, mine, "clicked", {"id": str(uuid4())})
     assert (unknown.status_code, unknown.json()["code"]) == (404, "item_not_found")
-    assert (await tell(client, mine, "clicked", one)).json() == {"recorded": 1}, "all or nothing"
+    assert (await tell(client, mine, "clicked", one)).json() == {"recorded": True}
+    foreign_list = (await recommended(client, other))["list_id"]
+    answer = await tell(client, mine, "clicked", one, list_id=foreign_list)
+    assert (answer.status_code, answer.json()["code"]) == (404, "recommendation_not_found")
     ahead = await tell(client, mine, "clicked", one, at=at(1))
     assert (ahead.status_code, ahead.json()["code"]) == (422, "feedback_in_future")
     for earlier in (at(-1), at(-1), at(-2)):
@@ -142,9 +145,9 @@ async def test_feedback_is_written_once_for_known_items_and_of_the_past(client: 
     assert (await tell(client, mine, "clicked", foreign)).status_code == 404
     # Another system tells it for a resident.
     url = f"{manager.place.url}/recommendation-feedback"
-    body = {"resident_id": str(other.id), "events": [{"item_id": one["id"], "kind": "bought"}]}
+    body = {"resident_id": str(other.id), "item_id": one["id"], "kind": "bought"}
     key = await make.api_key("recommendations:write")
-    assert (await client.post(url, json=body, as_=key)).json() == {"recorded": 1}
+    assert (await client.post(url, json=body, as_=key)).json() == {"recorded": True}
     assert (await client.post(url, json=body | {"resident_id": str(uuid4())}, as_=key)).status_code == 404
     assert (await client.post(url, json=body, as_=mine)).status_code == 403
 

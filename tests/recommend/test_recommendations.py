@@ -36,14 +36,16 @@ async def test_somebody_new_writes_two_lines_and_three_clicks_change_what_they_g
     assert (first["ranked"], first["personalised"], first["failed_sources"]) == (False, True, [])
     # Three clicks on sports.
     clicked = [town[name] for name in ("羽毛球双打友谊赛", "羽毛球馆", "太极拳晨练")]
-    assert (await tell(client, resident, "clicked", *clicked, list_id=first["list_id"])).json() == {"recorded": 3}
-    assert (await tell(client, resident, "clicked", *clicked, list_id=first["list_id"])).json() == {"recorded": 0}
+    for new in (True, False):
+        for one in clicked:
+            told = await tell(client, resident, "clicked", one, list_id=first["list_id"])
+            assert told.json() == {"recorded": new}
     second = await recommended(client, resident)
     assert titles(second) != titles(first)
     sports = [sum("运动" in one["item"]["categories"] for one in listed["items"]) for listed in (first, second)]
     assert sports[1] > sports[0], titles(second)
-    told = [why["text"] for one in second["items"] for why in one["reasons"]]
-    assert any("您看过的「" in text for text in told), told
+    texts = [why["text"] for one in second["items"] for why in one["reasons"]]
+    assert any("您看过的「" in text for text in texts), texts
     english = await recommended(client, resident, language="en")
     assert any("you looked at" in why["text"] for one in english["items"] for why in one["reasons"])
 
@@ -96,11 +98,12 @@ async def test_only_what_can_be_had_and_is_meant_for_me_and_why(
         client, manager, "楼下茶话会", building_ids=[str(home)], space_id=str(home), place="3栋大堂",
         starts_at=at(1, hours=5), ends_at=at(1, hours=7),
     )  # fmt: skip
-    for title, columns in {
+    others: dict[str, dict[str, Any]] = {
         "别栋的": {"building_ids": [str(away)]}, "业主的": {"audience": "owners"}, "过期的": {"expires_at": at(-1)},
         "结束的": {"starts_at": at(-2), "ends_at": at(-1)}, "开始了没有结束时间的": {"starts_at": at(hours=-1)},
         "停用的": {"enabled": False},
-    }.items():  # fmt: skip
+    }  # fmt: skip
+    for title, columns in others.items():
         await open_item(client, manager, title, **columns)
     full = await open_item(client, manager, "满员的", capacity=1, starts_at=at(2))
     rents = await open_item(client, manager, "租户的", audience="tenants")
@@ -127,7 +130,7 @@ async def test_only_what_can_be_had_and_is_meant_for_me_and_why(
     assert why["position"] == titles(listed).index("楼下茶话会") + 1
     assert (await client.get(url, as_=other)).status_code == 404
     # A place that was given back is free again.
-    path = f"/api/v1/me/recommendation-feedback/{full['id']}/joined"
+    path = f"/api/v1/me/recommendation-feedback/{full['id']}?kind=joined"
     assert (await client.delete(path, as_=other)).status_code == 204
     assert (await client.delete(path, as_=other)).status_code == 404
     assert (await tell(client, resident, "joined", full)).status_code == 200

@@ -65,9 +65,9 @@ def titles(listed: Row) -> list[str]:
     return [one["item"]["title"] for one in listed["items"]]
 
 
-async def tell(client: Client, who: Person, kind: str, *items: Row, **columns: Any) -> Any:
-    events = [{"item_id": one["id"], "kind": kind, **columns} for one in items]
-    return await client.post("/api/v1/me/recommendation-feedback", json={"events": events}, as_=who)
+async def tell(client: Client, who: Person, kind: str, one: Row, **columns: Any) -> Any:
+    body = {"item_id": one["id"], "kind": kind, **columns}
+    return await client.post("/api/v1/me/recommendation-feedback", json=body, as_=who)
 
 
 async def set_profile(client: Client, who: Person, **changes: Any) -> Row:
