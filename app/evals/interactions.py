@@ -155,10 +155,10 @@ def joined(parts: Sequence[Events]) -> Events:
 
 
 def of_practice() -> Events:
-    """The made-up year of the practice community, as each seeding of it gives it."""
-    from app.practice import interactions, world
+    """The made-up year of the practice community, of all its people."""
+    from app.practice import interactions, offers, world
 
     built = world.build()
     people = interactions.people_of(built, built.communities[0].id)
-    users, items, times = interactions.columns(interactions.happenings(people, interactions.made_up_items(built)))
+    users, items, times = interactions.columns(interactions.happenings(people, offers.facts(built)))
     return Events(np.array(users), np.array(items), None, np.array(times))

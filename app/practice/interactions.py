@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from app.people.tables import ResidentRole
 from app.practice import names
-from app.practice.world import Resident, World, stable_id
+from app.practice.world import Resident, World
 
 YEAR_START = datetime(2025, 11, 1, tzinfo=UTC)
 DAYS = 365
@@ -34,7 +34,7 @@ GROUPS: Mapping[str, tuple[float, ...]] = {
 SEASONS: Mapping[str, tuple[int, ...]] = {"green": (3, 4, 5, 9), "screen": (12, 1, 2, 7), "sport": (4, 5, 6, 9, 10)}
 """Months in which a category is taken more."""
 EVENTS_A_YEAR = 14.0
-TASTE_SHARPNESS, FOLLOWS, NEARNESS, IN_SEASON, HOUSEHOLD, NEIGHBOURS = 12.0, 6.0, 2.5, 2.0, 4.0, 1.8
+TASTE_SHARPNESS, FOLLOWS, NEARNESS, IN_SEASON, HOUSEHOLD, NEIGHBOURS = 6.0, 6.0, 4.0, 2.0, 4.0, 1.8
 """How strongly each thing speaks, as a factor on the odds of an item; taste is a concentration."""
 FORGOTTEN_AFTER_DAYS = 30.0
 CHANCE = 0.12
@@ -73,27 +73,6 @@ class Person:
     group: str
     taste: NDArray[np.float64]
     """Shapes: (len(CATEGORIES),), adds up to 1."""
-
-
-def made_up_items(world: World, *, count: int = 240, seed: int = 7) -> list[ItemFacts]:
-    """Items of the first community for when no others are given: all categories, places, seasons, courses in series."""
-    random = np.random.default_rng(seed)
-    buildings = sorted({one.building_id for one in world.households if one.community_id == world.communities[0].id})
-    items = []
-    for number in range(count):
-        category = CATEGORIES[number % len(CATEGORIES)]
-        near = buildings[int(random.integers(len(buildings)))] if random.random() < 0.3 else None
-        liked_by = max(GROUPS, key=lambda group: GROUPS[group][CATEGORIES.index(category)])
-        first = int(random.integers(0, DAYS - 60)) if random.random() < 0.5 else 0
-        items.append(
-            ItemFacts(
-                id=str(stable_id("item", category, str(number))), category=category, building_id=near,
-                group=liked_by if random.random() < 0.15 else "",
-                days=(first, min(first + int(random.integers(40, 150)), DAYS)) if first else (0, DAYS),
-                series=f"{category}/{number // len(CATEGORIES) // 4}" if random.random() < 0.6 else "",
-            )
-        )  # fmt: skip
-    return items
 
 
 def people_of(world: World, community_id: UUID, *, seed: int = 7) -> list[Person]:
@@ -136,7 +115,7 @@ class _Town:
         codes = np.array([CATEGORIES.index(one.category) for one in items])
         self.codes = codes
         # A few are much taken: a lognormal is near enough to what communities see.
-        self.popularity = random.lognormal(0, 1.1, len(items))
+        self.popularity = random.lognormal(0, 0.8, len(items))
         self.days = np.array([one.days for one in items])
         self.next_of = _next_in_series(items)
         self.season = np.ones((13, len(items)))

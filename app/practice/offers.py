@@ -65,16 +65,22 @@ def item_rows(world: World, *, now: datetime) -> list[dict[str, Any]]:
     return rows
 
 
-def feedback_rows(world: World, *, now: datetime) -> list[dict[str, Any]]:
-    """Rows of what the people of the first community did within the year before."""
-    community_id, buildings = world.communities[0].id, _buildings(world)
-    items = [
+def facts(world: World) -> list[ItemFacts]:
+    """What the made-up year depends on, of every item."""
+    buildings = _buildings(world)
+    return [
         ItemFacts(
             id=one["id"], category=one["taste"], building_id=buildings.get(one.get("building", "")),
             group=one.get("group", ""), series=one.get("series", ""),
         )
         for one in said()
     ]  # fmt: skip
+
+
+def feedback_rows(world: World, *, now: datetime) -> list[dict[str, Any]]:
+    """Rows of what the people of the first community did within the year before."""
+    community_id = world.communities[0].id
+    items = facts(world)
     later = now - (YEAR_START + timedelta(days=DAYS))
     rows = []
     for told in interactions.happenings(interactions.people_of(world, community_id)[::ONE_IN], items):

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field, StringConstraints
 
-from app.people.schemas import Body, FromRow, Name
+from app.people.schemas import Body, FromRow
 from app.recommend.campaign_copy import BODY_CHARS_MAX, PLAIN_CHARS_MAX, TITLE_CHARS_MAX
 from app.recommend.campaign_tables import (
     CampaignKind,
@@ -21,6 +21,8 @@ from app.recommend.tables import FeedbackKind
 Label = Literal["A", "B", "C"]
 Goal = Literal[FeedbackKind.CLICKED, FeedbackKind.JOINED, FeedbackKind.BOUGHT]
 Done = Literal[FeedbackKind.CLICKED, FeedbackKind.JOINED, FeedbackKind.BOUGHT, FeedbackKind.LIKED]
+# With a pattern, since blanks alone are told to be none by it and not only by what is left of them.
+CampaignName = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100, pattern=r"\S")]
 ItemIds = Annotated[list[UUID], Field(max_length=10)]
 Percent = Annotated[int, Field(ge=0, le=50)]
 Days = Annotated[int, Field(ge=1, le=90)]
@@ -68,7 +70,7 @@ class _Capped(Body):
 class CampaignIn(_Capped):
     """A draft. Households are assigned as a whole, to a variant or to the hold-out, and always the same."""
 
-    name: Name = Field(examples=["周末亲子烘焙"])
+    name: CampaignName = Field(examples=["周末亲子烘焙"])
     kind: CampaignKind = Field(CampaignKind.BROADCAST, description="triggered: /campaign-rules start it.")
     item_ids: ItemIds = Field(default_factory=list, description="What it is about, the main one first.")
     goal: Goal = Field(FeedbackKind.JOINED, description="What counts as success, done with one of the items.")
@@ -85,7 +87,7 @@ class CampaignIn(_Capped):
 class CampaignChange(_Capped):
     """What is left out stays. Other items take every approval back, other words that of their variant."""
 
-    name: Name | None = None
+    name: CampaignName | None = None
     item_ids: ItemIds | None = None
     goal: Goal | None = None
     filter: dict[str, Any] | None = None

@@ -35,19 +35,23 @@ class Batches:
     def scores(self, source: Source, users: NDArray[np.int64]) -> Scores:
         """What one source says. Shapes: (b,) -> (b, n)."""
         if source == "factors":
-            return self._vectors(users) @ self._factors.T
+            return self.vectors(users) @ self._factors.T
         histories = self._histories[users] if source != "sequence" else self._faded(users)
         scored: Scores = (histories @ self._rows[source]).toarray()
         return scored
 
-    def _vectors(self, users: NDArray[np.int64]) -> Scores:
+    def vectors(self, users: NDArray[np.int64]) -> Scores:
+        """The factors of people. Shapes: (b,) -> (b, f)."""
         alpha = float(self.arrays["factors_alpha"])
         vectors = np.zeros((len(users), self._factors.shape[1]), np.float32)
-        for place, user in enumerate(users):
-            items, weights = self.known.history(user)
-            known, confidence = self._factors[items], alpha * weights
-            left = self._left + (known * (confidence - 1)[:, None]).T @ known
-            vectors[place] = np.linalg.solve(left, confidence @ known)
+        threads: Any = import_module("threadpoolctl")
+        # Many small systems: threads within one would wait for each other longer than they work.
+        with threads.threadpool_limits(1, "blas"):
+            for place, user in enumerate(users):
+                items, weights = self.known.history(user)
+                known, confidence = self._factors[items], alpha * weights
+                left = self._left + (known * (confidence - 1)[:, None]).T @ known
+                vectors[place] = np.linalg.solve(left, confidence @ known)
         return vectors
 
     def _faded(self, users: NDArray[np.int64]) -> Any:

@@ -1,5 +1,6 @@
 """The four sources of `models.ranker`, each fitted on interactions."""
 
+import time
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -9,6 +10,8 @@ from numpy.typing import NDArray
 
 from models.ranker import Codes, Scores
 from models.training.interactions import Interactions
+
+FEW_EVENTS = 50_000
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,11 @@ class Settings:
     sequence_kept: int = 100
 
 
+def threads_for(known: Interactions) -> int:
+    """What `implicit` takes for all cores, or one thread where waiting for each other would take longer."""
+    return 0 if len(known.items) > FEW_EVENTS else 1
+
+
 def strongest(matrix: Any, kept: int) -> tuple[Codes, Scores]:
     """The `kept` entries of greatest size of each row of a dense or CSR matrix, by item within a row."""
     n = matrix.shape[0]
@@ -69,7 +77,7 @@ def fit_neighbours(known: Interactions, settings: Settings) -> Rows:
     nearest: Any = import_module("implicit.nearest_neighbours")
     weighed = nearest.bm25_weight(known.matrix().T, settings.neighbours_k1, settings.neighbours_b).T.tocsr()
     kept = settings.neighbours_kept + 1  # Itself among them, which is taken out.
-    similar = nearest.all_pairs_knn(weighed, kept, show_progress=False, num_threads=0).tocsr()
+    similar = nearest.all_pairs_knn(weighed, kept, show_progress=False, num_threads=threads_for(known)).tocsr()
     similar.setdiag(0)
     similar.eliminate_zeros()
     return Rows(np.arange(n, dtype=np.int32), *strongest(similar, settings.neighbours_kept))
@@ -119,7 +127,7 @@ def fit_factors(known: Interactions, settings: Settings, *, seed: int) -> Scores
         als: Any = import_module("implicit.cpu.als")
         model = als.AlternatingLeastSquares(
             factors=width, regularization=settings.factors_regularization, alpha=settings.factors_alpha,
-            iterations=settings.factors_iterations, random_state=seed, num_threads=0,
+            iterations=settings.factors_iterations, random_state=seed, num_threads=threads_for(known),
         )  # fmt: skip
         model.fit(known.matrix(), show_progress=False)
     return np.nan_to_num(np.asarray(model.item_factors, np.float32))
@@ -147,22 +155,27 @@ def _nothing() -> Rows:
     return Rows(np.zeros(0, np.int32), np.zeros((0, 1), np.int32), np.zeros((0, 1), np.float32))
 
 
-def fit_all(known: Interactions, settings: Settings, *, seed: int) -> dict[str, NDArray[Any]]:
-    """The arrays of `ranker.SHAPES` that the sources make; the blend's are missing."""
-    fitted = {
-        "neighbours": fit_neighbours(known, settings),
-        "ease": fit_ease(known, settings),
-        "sequence": fit_sequence(known, settings),
-    }
+def fit_all(
+    known: Interactions, settings: Settings, *, seed: int, seconds: dict[str, float] | None = None
+) -> dict[str, NDArray[Any]]:
+    """The arrays of `ranker.SHAPES` that the sources make; the blend's are missing. Fills in the `seconds` of each."""
     arrays: dict[str, NDArray[Any]] = {}
-    for name, rows in fitted.items():
+    spent = {} if seconds is None else seconds
+    fits = {"neighbours": fit_neighbours, "ease": fit_ease, "sequence": fit_sequence}
+    for name, fit in fits.items():
+        started = time.perf_counter()
+        rows = fit(known, settings)
         arrays |= {f"{name}_codes": rows.codes, f"{name}_items": rows.items, f"{name}_values": rows.values}
+        spent[name] = time.perf_counter() - started
+    started = time.perf_counter()
+    factors = fit_factors(known, settings, seed=seed)
+    spent["factors"] = time.perf_counter() - started
     taken = np.log1p(known.counts())
     return arrays | {
         "item_ids": known.item_ids.astype(str),
         "popularity": (taken / max(taken.max(initial=0), 1e-9)).astype(np.float32),
         "sequence_decay": np.array(settings.sequence_decay, np.float32),
-        "factors": fit_factors(known, settings, seed=seed),
+        "factors": factors,
         "factors_alpha": np.array(settings.factors_alpha, np.float32),
         "factors_regularization": np.array(settings.factors_regularization, np.float32),
     }

@@ -12,18 +12,21 @@ RANDOM_SHARE = 0.25
 TEMPORAL_SHARE = 0.2
 
 
-def divide(events: Events, protocol: Protocol, *, seed: int, share: float | None = None) -> tuple[Events, Events]:
+def divide(
+    events: Events, protocol: Protocol, *, seed: int, share: float | None = None, least: int = 0
+) -> tuple[Events, Events]:
     """(train, test). Of a pair that comes again only its first event is kept, so that nothing asked for is known.
 
-    random: `share` of each user's items, drawn by `seed`; users of one item keep it. leave-one-out: each user's last
-    item, of users with at least two. temporal: what happened after the time before which 1 - `share` of all happened.
+    random: `share` of each user's items, drawn by `seed`, rounded down, but at least `least` of those with more.
+    leave-one-out: each user's last item, of users with at least two. temporal: what happened after the time before
+    which 1 - `share` of all happened.
     Raises: ValueError where a protocol needs times and there are none.
     """
     events = distinct(events)
     if protocol != "random" and events.times is None:
         raise ValueError(f"{protocol} needs times")
     if protocol == "random":
-        asked = _random(events, RANDOM_SHARE if share is None else share, seed)
+        asked = _random(events, RANDOM_SHARE if share is None else share, seed, least)
     elif protocol == "leave-one-out":
         asked = _last(events)
     else:
@@ -42,11 +45,11 @@ def distinct(events: Events) -> Events:
     return events.only(np.sort(order[fresh]))
 
 
-def _random(events: Events, share: float, seed: int) -> NDArray[np.bool_]:
+def _random(events: Events, share: float, seed: int, least: int) -> NDArray[np.bool_]:
     _, users = np.unique(events.users, return_inverse=True)
     drawn = np.random.default_rng(seed).random(len(users))
     place, size = _place_in_user(users, np.lexsort((drawn, users)))
-    return place < np.floor(size * share)
+    return place < np.minimum(np.maximum(np.floor(size * share), least), size - 1)
 
 
 def _last(events: Events) -> NDArray[np.bool_]:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models import ranker
-from models.ranker import Ranker, Scores
+from models.ranker import Scores
 from models.training import blend, measures, sources, splits, tuning
 from models.training.interactions import Events, Interactions, encode
 from models.training.scoring import Batches
@@ -66,7 +66,7 @@ def choose(
 ) -> tuple[Settings, Scores, dict[str, float]]:
     """Settings, the blend's weights and their figures, from one part of the events asked about the other."""
     protocol = held_out or ("random" if events.times is None else "leave-one-out")
-    before, after = splits.divide(events, protocol, seed=seed, share=HELD_OUT_SHARE)
+    before, after = splits.divide(events, protocol, seed=seed, share=HELD_OUT_SHARE, least=1)
     known = encode(before)
     asked = measures.asked_of(known, after.users, after.items)
     if tuned and len(asked.users) >= blend.LEARNERS_MIN:
@@ -78,9 +78,11 @@ def choose(
     return settings, learnt.weights, figures
 
 
-def refit(events: Events, settings: Settings, weights: Scores, *, seed: int) -> dict[str, NDArray[Any]]:
+def refit(
+    events: Events, settings: Settings, weights: Scores, *, seed: int, seconds: dict[str, float] | None = None
+) -> dict[str, NDArray[Any]]:
     """The arrays of a ranker of all these events, with settings and weights that were chosen before."""
-    arrays = sources.fit_all(encode(events), settings, seed=seed)
+    arrays = sources.fit_all(encode(events), settings, seed=seed, seconds=seconds)
     return arrays | {"form": np.array(ranker.FORM), "blend_weights": weights.astype(np.float32)}
 
 
@@ -127,8 +129,3 @@ def write(arrays: dict[str, NDArray[Any]]) -> bytes:
     file = BytesIO()
     np.savez_compressed(file, allow_pickle=False, **{name: arrays[name] for name in sorted(arrays)})
     return file.getvalue()
-
-
-def loaded(arrays: dict[str, NDArray[Any]]) -> Ranker:
-    """A ranker of arrays in memory, without the way through a file."""
-    return Ranker(arrays)
