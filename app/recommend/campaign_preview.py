@@ -26,7 +26,7 @@ from app.recommend.campaign_tables import Campaign, CampaignKind, CampaignRecipi
 from app.recommend.campaign_tables import RecipientStatus as Became
 from app.recommend.tables import Item
 
-OVERLAPS_MAX = 10
+OVERLAPS_MAX = 5
 RECENT_DAYS = 7
 """What was sent longer ago nobody counts as too much at once."""
 
