@@ -236,6 +236,32 @@ async def test_at_night_everything_waits_and_who_opts_out_meanwhile_is_not_told(
     assert [row["kind"] for row in listed.json()["items"]] == ["email"], "nobody's telephone rings for this"
 
 
+async def test_who_opts_out_in_the_profile_gets_nothing_that_has_not_left_yet(
+    client: Client, make: Make, runtime: Runtime
+):
+    manager, stays, leaves = await make.staff(), await make.resident(), await make.resident()
+    item = await add_item(runtime, manager.place)
+    async with runtime.transaction(manager.tenant) as session:
+        session.add(
+            NoticeChannel(
+                community_id=manager.place.id, kind=ChannelKind.EMAIL, name="x", url="", sealed_secret="", use="all",
+                audience="residents", enabled=True,
+            )
+        )  # fmt: skip
+    campaign = await open_campaign(client, manager, items=[item], holdout_percent=0)
+    await send_now(client, manager, campaign)
+    [lease] = await runtime.queue.take(1, wait_seconds=0)
+    await HANDLERS[campaigns.SEND](runtime, lease)
+    url = "/api/v1/me/recommendation-profile"
+    answer = await client.patch(url, json={"marketing_opted_out": True}, headers={"If-Match": "*"}, as_=leaves)
+    assert answer.status_code == 200, answer.text
+    listed = await client.get(f"{manager.place.url}/message-deliveries", as_=manager)
+    assert sorted((row["status"], row["last_error"]) for row in listed.json()["items"]) == [
+        ("skipped", "unsubscribed"), ("waiting", "")
+    ]  # fmt: skip
+    assert len(await told(client, stays)) == 1
+
+
 async def test_what_is_not_true_any_more_is_paused_and_not_sent(
     client: Client, make: Make, runtime: Runtime, run_jobs: Any, clock: Clock
 ):
