@@ -23,8 +23,9 @@ from app.recommend.meaning import Meaning
 from app.recommend.tables import ItemAudience, ItemKind
 
 FOREVER = float("inf")
+PUT_ROWS = 500
 READ_ROWS = 10_000
-"""Items read at a time: requests of others go on in between, and no statement takes long."""
+"""Items put in, and read, at a time: requests of others go on in between, and no statement takes long."""
 AUDIENCES = tuple(ItemAudience)
 KINDS = tuple(ItemKind)
 LAST_ID = UUID(int=2**128 - 1)
@@ -105,8 +106,10 @@ class Catalogue:
 async def refresh(
     session: AsyncSession, catalogue: Catalogue, community_id: UUID, *, number: int, centres: Centres
 ) -> None:
-    """Read what changed since the catalogue's own number, if `number` is greater. Never half: who waits for the lock
-    finds it done.
+    """Read what changed since the catalogue's own number, if `number` is greater.
+
+    Meanwhile the catalogue is half of before and half of after: whoever uses it asks for this first and then goes on
+    without waiting for anything.
     """
     async with catalogue.lock:
         if catalogue.number >= number:
@@ -115,8 +118,10 @@ async def refresh(
         while True:
             values = {"community_id": community_id, "number": at, "after": after, "rows": READ_ROWS}
             rows = (await session.execute(READ, values)).all()
-            for row in rows:
+            for place, row in enumerate(rows):
                 _put(catalogue, row)
+                if place % PUT_ROWS == 0:
+                    await asyncio.sleep(0)
             if len(rows) < READ_ROWS:
                 break
             at, after = rows[-1].catalogue_number, rows[-1].id

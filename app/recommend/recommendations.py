@@ -10,7 +10,6 @@ from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.clock import CLOCK
-from app.knowledge import centres
 from app.people import communities
 from app.people.callers import Caller, CallerKind
 from app.people.community_settings import CommunitySettings
@@ -149,10 +148,10 @@ async def _see(
     kinds: Collection[ItemKind] = (),
 ) -> Situation:  # fmt: skip
     households_min = (kept.settings or CommunitySettings()).analytics_households_min
+    known_centres = await store.centres_of(runtime, kept)
     counted, shelf = await store.bring_up_to_date(
         session, runtime, caller.community_id, kept, known, households_min=households_min
     )
-    known_centres = await centres.generic_centres(runtime.embedder) if kept.catalogue.meaning else None
     return situation.look(
         known, kept.catalogue, counted, shelf, moment=runtime.clock(), limit=limit, ranker=kept.ranker,
         centres=known_centres, kinds=kinds,

@@ -1,13 +1,10 @@
 """Items that are about much the same."""
 
 from dataclasses import dataclass
-from datetime import datetime
 
-import numpy as np
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.knowledge import centres
 from app.people.callers import Caller, CallerKind
 from app.recommend import catalogue as catalogues
 from app.recommend import knowing, meaning, shelves, store
@@ -29,12 +26,15 @@ async def similar_to(
     """The items nearest in meaning to one that the caller may see, of those on offer for them; none while it has no
     vector of today's embedder.
     """
+    audience = await _audience(session, runtime, caller)
+    # The last thing that is waited for: nobody changes the catalogue from here on.
     catalogue = await _catalogue(session, runtime, caller)
     code = catalogue.code_of.get(item.id)
     if code is None or catalogue.meaning is None or catalogue.vectors is None or not catalogue.column("embedded")[code]:
         return []
-    mask = await _mask(session, caller, catalogue, now=runtime.clock())
-    mask &= catalogue.column("embedded")
+    mask = catalogue.column("embedded") & catalogue.column("live")
+    if audience is not None:
+        mask &= shelves.allowed(catalogue, audience, now=runtime.clock().timestamp())
     mask[code] = False
     wanted = meaning.centred(catalogue.meaning, catalogue.vectors, [code])[0]
     found, cosines = meaning.nearest(
@@ -52,16 +52,16 @@ async def _catalogue(session: AsyncSession, runtime: Runtime, caller: Caller) ->
         RecommendationState.community_id == caller.community_id
     )
     number = await session.scalar(statement) or 0
-    known = await centres.generic_centres(runtime.embedder)
+    known = await store.centres_of(runtime, kept)
     await catalogues.refresh(session, kept.catalogue, caller.community_id, number=number, centres=known)
     return kept.catalogue
 
 
-async def _mask(
-    session: AsyncSession, caller: Caller, catalogue: Catalogue, *, now: datetime
-) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
+async def _audience(session: AsyncSession, runtime: Runtime, caller: Caller) -> Audience | None:
+    """Whom the caller belongs to; None for staff, who see what is live for anybody."""
     if caller.kind is not CallerKind.RESIDENT:
-        return np.array(catalogue.column("live"))
-    known = await knowing.read(session, caller.community_id, caller.id, now=now, shown_days=1, days_max=1)
-    audience = Audience.of(known) if known is not None else Audience(False, False, frozenset())
-    return shelves.allowed(catalogue, audience, now=now.timestamp())
+        return None
+    known = await knowing.read(
+        session, caller.community_id, caller.id, now=runtime.clock(), shown_days=1, days_max=1
+    )  # fmt: skip
+    return Audience.of(known) if known is not None else Audience(False, False, frozenset())

@@ -71,9 +71,9 @@ class Situation:
 
 def look(
     known: Known, catalogue: Catalogue, statistics: Statistics, shelf: Shelf, *, moment: datetime, limit: int,
-    ranker: Loaded | None, centres: Centres | None, kinds: Collection[ItemKind] = (),
+    ranker: Loaded | None, centres: Centres, kinds: Collection[ItemKind] = (),
 ) -> Situation:  # fmt: skip
-    """The situation of a resident. Without `centres` nothing is compared by meaning; without `kinds` all may come."""
+    """The situation of a resident. Without `kinds` items of all may come."""
     past = _past(known, catalogue) if known.personalised else ()
     situation = Situation(
         known, catalogue, statistics, shelf, _mask(known, catalogue, shelf, limit=limit, kinds=kinds), moment,
@@ -120,9 +120,9 @@ def _mask(
     return mask
 
 
-def _remember_meaning(situation: Situation, centres: Centres | None) -> None:
+def _remember_meaning(situation: Situation, centres: Centres) -> None:
     known, catalogue = situation.known, situation.catalogue
-    if catalogue.meaning is None or catalogue.vectors is None or centres is None:
+    if catalogue.meaning is None or catalogue.vectors is None:
         return
     if known.vector is not None and known.embedder == catalogue.embedder:
         situation.own_words = meaning.unit(known.vector - centres.questions[language_of(known.about)])

@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.knowledge import centres
+from app.knowledge.centres import Centres
 from app.knowledge.ingest import embedder_key
 from app.people.callers import tenant_of_community
 from app.people.community_settings import CommunitySettings
@@ -45,6 +46,8 @@ class Kept:
     catalogue: Catalogue
     settings: CommunitySettings | None = None
     settings_version: int = 0
+    centres: Centres | None = None
+    """Of the embedder: asking for them costs a hash of all they are made of."""
     statistics: Statistics | None = None
     shelves: OrderedDict[Audience, Shelf] = field(default_factory=OrderedDict)
     ranker: Loaded | None = None
@@ -70,17 +73,25 @@ def of(runtime: Runtime, community_id: UUID) -> Kept:
 async def bring_up_to_date(
     session: AsyncSession, runtime: Runtime, community_id: UUID, kept: Kept, known: Known, *, households_min: int
 ) -> tuple[Statistics, Shelf]:
-    """Bring what is kept up to what `known` read in this transaction. The statistics, and this resident's shelf."""
-    now = runtime.clock()
-    if kept.catalogue.number < known.catalogue_number:
-        await catalogues.refresh(
-            session, kept.catalogue, community_id, number=known.catalogue_number,
-            centres=await centres.generic_centres(runtime.embedder),
-        )  # fmt: skip
+    """Bring what is kept up to what `known` read in this transaction. The statistics, and this resident's shelf.
+
+    What it gives is good until the caller waits for something again.
+    """
+    now, number = runtime.clock(), known.catalogue_number
+    known_centres = await centres_of(runtime, kept)
+    await catalogues.refresh(session, kept.catalogue, community_id, number=number, centres=known_centres)
     counted = await _statistics(session, runtime, kept, community_id, now=now, households_min=households_min)
     if kept.ranker_asked[0] != known.ranker_number or _may_ask_again(kept, known.ranker_number):
         await _load_ranker(session, runtime, kept, community_id, number=known.ranker_number)
+    # Another request may have begun to change the catalogue while these were read.
+    await catalogues.refresh(session, kept.catalogue, community_id, number=number, centres=known_centres)
     return counted, _shelf(kept, counted, Audience.of(known), now=now.timestamp())
+
+
+async def centres_of(runtime: Runtime, kept: Kept) -> Centres:
+    if kept.centres is None:
+        kept.centres = await centres.generic_centres(runtime.embedder)
+    return kept.centres
 
 
 async def _statistics(
