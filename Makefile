@@ -32,12 +32,13 @@ check: $(VENV)/test.stamp ## Lint, format, types, import order, lock files
 	$(VENV)/bin/lint-imports
 	$(VENV)/bin/python -m tests.tidy.locks
 
-quality: $(VENV)/test.stamp ## Measure answers, search, emergencies and intents; made-up requests to the whole API
+quality: $(VENV)/test.stamp ## Measure answers, search, emergencies, intents and recommendations; made-up requests to the whole API
 	$(VENV)/bin/linli eval qa $(ARGS)
 	$(VENV)/bin/linli eval search $(ARGS)
 	$(VENV)/bin/linli eval emergencies tests/quality/emergencies_held_out.jsonl
 	$(VENV)/bin/linli eval emergencies tests/quality/emergencies_held_out_2.jsonl
 	$(VENV)/bin/linli eval intents
+	$(VENV)/bin/linli eval recommend --practice --protocol leave-one-out
 	LINLI_SCHEMA_EXAMPLES=100 $(VENV)/bin/pytest tests/isolation/test_schema.py
 
 bench: $(VENV)/run.stamp ## Side-by-side benchmarks, each printing ratios

@@ -5,6 +5,8 @@ from app.db import Base
 from app.knowledge import tables as knowledge
 from app.notices import tables as notices
 from app.people import tables as people
+from app.recommend import campaign_tables
+from app.recommend import tables as recommend
 from app.rest import tables as rest
 from app.service_desk import duty_tables as duties
 from app.service_desk import emergency_tables as emergencies
@@ -15,6 +17,7 @@ from app.service_desk import webhook_tables as webhooks
 metadata = Base.metadata
 
 __all__ = [
+    "campaign_tables",
     "chat",
     "duties",
     "emergencies",
@@ -24,6 +27,7 @@ __all__ = [
     "notices",
     "people",
     "promise_tables",
+    "recommend",
     "rest",
     "service_desk",
     "webhooks",

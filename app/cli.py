@@ -5,7 +5,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 from uuid import UUID
 
 import typer
@@ -19,6 +19,8 @@ knowledge = typer.Typer(no_args_is_help=True, help="The documents that answers a
 cli.add_typer(knowledge, name="knowledge")
 dead = typer.Typer(no_args_is_help=True, help="Jobs that failed at every attempt.")
 cli.add_typer(dead, name="dead")
+ranker = typer.Typer(no_args_is_help=True, help="What was learned from what residents take up.")
+cli.add_typer(ranker, name="ranker")
 Language = Annotated[str, typer.Option(help="zh or en; the terminal's when empty.")]
 
 
@@ -241,6 +243,46 @@ def dead_replay(
     except ValueError:
         _fail(f"{row_id} is not an id.")
     raise typer.Exit(asyncio.run(replay_dead(_ready_settings(), name=name or None, row_id=row)))
+
+
+OfCommunity = Annotated[str, typer.Option(help="Short name of the community.")]
+
+
+@ranker.command("list")
+def ranker_list(community: OfCommunity) -> None:
+    """Show the versions of a community's ranker, newest first, with what was measured of them."""
+    from app.recommend import commands
+
+    _rank(community, commands.list_versions)
+
+
+@ranker.command("train")
+def ranker_train(community: OfCommunity) -> None:
+    """Let a worker train one. It goes live by itself when it is better than the live one on what came later."""
+    from app.recommend import commands
+
+    _rank(community, commands.start_training)
+
+
+@ranker.command("rollback")
+def ranker_rollback(community: OfCommunity) -> None:
+    """Put the version into use again that was live before."""
+    from app.recommend import commands
+
+    _rank(community, commands.roll_back)
+
+
+def _rank(community: str, do: Any) -> None:
+    import asyncio
+
+    from app.recommend import commands
+    from app.runtime import open_runtime
+
+    async def run() -> None:
+        async with open_runtime(_ready_settings()) as runtime:
+            await commands.run(runtime, community, do, say=typer.echo)
+
+    asyncio.run(run())
 
 
 @cli.command()

@@ -16,6 +16,8 @@ from app.chat.routes import router as chat
 from app.knowledge.routes import router as knowledge
 from app.notices.routes import router as notices
 from app.people.routes import router as people
+from app.recommend.campaign_routes import router as campaigns
+from app.recommend.routes import router as recommend
 from app.rest import health, problems
 from app.rest.middleware import RequestContext
 from app.rest.rate_limits import RateLimits
@@ -70,7 +72,8 @@ def create_app(runtime: Runtime | None = None) -> FastAPI:
     app.include_router(openai_api.router)
     app.include_router(health.router)
     api = APIRouter(prefix="/api/v1")
-    for router in (chat, people_in_chat, people, knowledge, service_desk, webhooks, notices, inbox, copilot):
+    asked_often = (chat, people_in_chat, people, knowledge, service_desk, webhooks, notices, inbox, copilot)
+    for router in (*asked_often, recommend, campaigns):
         api.include_router(router)
     app.include_router(api)
     problems.document(app)

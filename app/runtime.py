@@ -44,6 +44,8 @@ class Runtime:
     clock: Callable[[], datetime] = db.utc_now
     tenants: dict[UUID, Tenant] = field(default_factory=dict)
     """Tenant by community and by API key, as far as this process met them; it never changes."""
+    caches: dict[str, Any] = field(default_factory=dict)
+    """What features keep in this process, each under its own name: copies only, to be had again from the rows."""
 
     @asynccontextmanager
     async def transaction(self, tenant: Tenant | None) -> AsyncIterator[AsyncSession]:

@@ -144,11 +144,29 @@ class Settings(BaseSettings):
     # Service desk
     files_url: str = Field(
         "",
-        description="Photos and documents of work orders: s3://bucket/folder, gs:// or az://; empty: data_dir/files.",
+        description="Photos, documents, trained rankers: s3://bucket/folder, gs:// or az://; empty: data_dir/files.",
     )
     files_per_order_max: int = Field(30, description="Photos and documents of one work order.")
     photo_pixels_max: int = Field(60_000_000, description="Pixels of the largest photo that is unpacked.")
     photo_side_pixels_max: int = Field(2_560, description="Longest side of a photo as it is kept.")
+
+    # Recommendations
+    recommend_limit_max: int = Field(50, description="Items of one list of recommendations at most.")
+    recommend_statistics_seconds: float = Field(
+        300, description="Age at which what is popular is counted anew, beside the request that finds it so old."
+    )
+    recommend_shown_days: int = Field(14, description="Days in which an item that was shown too often rests.")
+    recommendation_list_days: int = Field(
+        180, description="How long lists that were shown are kept, for exposure and estimates."
+    )
+    ranker_training_hours: float = Field(
+        24, description="Pause between two trainings of a community's ranker by themselves; 0: only by hand."
+    )
+    ranker_training_events_max: int = Field(5_000_000, description="Newest events that one training reads at most.")
+    ranker_training_people_min: int = Field(
+        30, description="People whose later doings a new ranker is compared on, at least, before it may go live."
+    )
+    ranker_wait_seconds: float = Field(120, description="Age at which the sweeper sends a waiting training again.")
 
     # Imports and exports
     import_rows_max: int = Field(50_000, description="Rows of one imported file at most.")

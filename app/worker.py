@@ -32,6 +32,8 @@ JOB_MODULES = (
     "app.knowledge.jobs",
     "app.notices.jobs",
     "app.people.jobs",
+    "app.recommend.campaign_jobs",
+    "app.recommend.jobs",
     "app.service_desk.jobs",
     "app.service_desk.duty_jobs",
     "app.service_desk.webhook_jobs",

@@ -11,7 +11,7 @@ from contextlib import aclosing
 import structlog
 from prometheus_client import Counter
 
-from app.chat import judging, prompt, router
+from app.chat import judging, prompt, recommending, router
 from app.chat.citing import cited
 from app.chat.claims import Claim, Draft
 from app.chat.evidence import Evidence, gather
@@ -41,6 +41,9 @@ async def write_answer(runtime: Runtime, claimed: Claim, draft: Draft, feed: Tur
     draft.route, fixed = router.choose(claimed.turn.question)
     if fixed is not None:
         await _say(claimed, draft, feed, fixed)
+        return
+    wanted = recommending.find(claimed.turn.question)
+    if wanted is not None and await recommending.answer(runtime, claimed, draft, feed, wanted):
         return
     try:
         evidence = await gather(runtime, claimed, draft, feed.watch)

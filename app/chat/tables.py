@@ -39,6 +39,7 @@ class Route(StrEnum):
     """A known incident was offered, or what the resident made of the offer."""
     HANDOFF = "handoff"
     EMERGENCY = "emergency"
+    RECOMMENDATION = "recommendation"
 
 
 class Mode(StrEnum):

@@ -37,6 +37,9 @@ class Text(StrEnum):
     EMERGENCY_CALL = "emergency_call"
     EMERGENCY_NOTED = "emergency_noted"
     EMERGENCY_WELL = "emergency_well"
+    RECOMMENDED = "recommended"
+    RECOMMEND_WHY = "recommend_why"
+    RECOMMEND_OFF = "recommend_off"
 
 
 TEXTS: dict[Text, dict[str, str]] = {
@@ -73,6 +76,16 @@ TEXTS: dict[Text, dict[str, str]] = {
     },
     Text.THANKS: {"zh": "不客气，有问题随时问我。", "en": "You are welcome. Ask me any time."},
     Text.GOODBYE: {"zh": "再见，祝您生活愉快。", "en": "Goodbye, have a nice day."},
+    Text.RECOMMENDED: {"zh": "这些可能适合您：", "en": "These may suit you:"},
+    Text.RECOMMEND_WHY: {
+        "zh": "想知道为什么推荐，或少看某一类，可以在“推荐”里查看和设置。",
+        "en": "Why these, and how to see less of a kind: look under “Recommendations”.",
+    },
+    Text.RECOMMEND_OFF: {
+        "zh": "您已关闭推荐，所以我不给您推荐内容。想看的话，可以在“推荐”设置里重新打开。",
+        "en": "You switched recommendations off, so I recommend nothing. You can switch them on again in the settings "
+        "of “Recommendations”.",
+    },
     Text.EMERGENCY_REPORTED: {
         "zh": "已通知物业值班人员，紧急工单 {number} 号。有新情况请直接在这里说。",
         "en": "The staff on duty have been told: emergency work order {number}. Tell me here if anything changes.",

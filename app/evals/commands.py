@@ -91,4 +91,4 @@ def qa(
 
 
 # Last, because it registers itself in the group above.
-from app.evals import emergencies_command, intents_command, search_command  # noqa: E402, F401
+from app.evals import emergencies_command, intents_command, recommend_command, search_command  # noqa: E402, F401

@@ -1,6 +1,7 @@
 """What one person is told: in the app always, and on through the channels that their community set up."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from uuid import UUID
@@ -15,6 +16,7 @@ from app.errors import NotFound
 from app.notices import quiet
 from app.notices.tables import (
     ChannelAudience,
+    ChannelKind,
     ChannelUse,
     Delivery,
     DeliveryAttempt,
@@ -63,8 +65,20 @@ def deliveries_of(caller: Caller, *, status: DeliveryStatus | None = None) -> Se
     return statement if status is None else statement.where(Delivery.status == status)
 
 
-def job_of(delivery_id: UUID, community_id: UUID, *, loud: bool) -> Job:
-    return Job(DELIVER, delivery_id, community_id, lane=Lane.INTERACTIVE if loud else Lane.SERVICE)
+def job_of(delivery_id: UUID, community_id: UUID, *, loud: bool, bulk: bool = False) -> Job:
+    """`bulk`: one of many, for which nobody waits. Those of a lane for batches leave half of the queue to others."""
+    lane = Lane.INTERACTIVE if loud else Lane.BATCH if bulk else Lane.SERVICE
+    return Job(DELIVER, delivery_id, community_id, lane=lane)
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """What one of many residents is told. The texts are under "zh" and "en"."""
+
+    resident_id: UUID
+    title: dict[str, str]
+    body: dict[str, str]
+    link: str
 
 
 async def tell(
@@ -90,6 +104,37 @@ async def tell(
     channels = (await session.scalars(statement, told)).all()
     if not channels:
         return
+    await _put_on_its_way(session, community_id, [message_id], channels, kind=kind, now=now)
+
+
+async def tell_each(
+    session: AsyncSession, runtime: Runtime, *, community_id: UUID, kind: str, key: str, letters: Sequence[Letter]
+) -> None:
+    """Tell many residents something each, as `tell` would one after the other, in few statements."""
+    if not letters:
+        return
+    now = runtime.clock()
+    rows = [
+        {
+            "id": CLOCK.new_id(), "community_id": community_id, "person_kind": PersonKind.RESIDENT,
+            "person_id": one.resident_id, "kind": kind, "key": key, "title": one.title, "body": one.body,
+            "link": one.link, "created_at": now,
+        }
+        for one in letters
+    ]  # fmt: skip
+    # As parameters, not as `values`: of those SQLAlchemy builds the statement anew, which took longer than to run it.
+    once = insert(Message).on_conflict_do_nothing(index_elements=["community_id", "person_id", "key"])
+    new = list(await session.scalars(once.returning(Message.id), rows))
+    found = select(NoticeChannel).where(_goes_through(community_id, PersonKind.RESIDENT, kind))
+    if new and (channels := (await session.scalars(found.order_by(NoticeChannel.id))).all()):
+        await _put_on_its_way(session, community_id, new, channels, kind=kind, now=now, bulk=True)
+
+
+async def _put_on_its_way(
+    session: AsyncSession, community_id: UUID, message_ids: Sequence[UUID], channels: Sequence[NoticeChannel], *,
+    kind: str, now: datetime, bulk: bool = False,
+) -> None:  # fmt: skip
+    """Each message by each channel, now or when its kind may leave."""
     due_at = await may_go_at(session, community_id, kind, now)
     rows = [
         Delivery(
@@ -97,13 +142,31 @@ async def tell(
             kind=channel.kind, status=DeliveryStatus.WAITING, loud=quiet.is_loud(kind), address="", attempts=0,
             last_error="", due_at=due_at, created_at=now,
         )
+        for message_id in message_ids
         for channel in channels
     ]  # fmt: skip
     session.add_all(rows)
     await session.flush()
     if due_at <= now:
         for row in rows:
-            send_after_commit(session, job_of(row.id, community_id, loud=row.loud))
+            send_after_commit(session, job_of(row.id, community_id, loud=row.loud, bulk=bulk))
+
+
+async def withdraw(
+    session: AsyncSession, *, community_id: UUID, person_id: UUID, kind: str, why: str, now: datetime
+) -> None:
+    """Messages to one person whose kind begins so leave by no channel any more; what was told in the app stays."""
+    theirs = select(Message.id).where(
+        Message.community_id == community_id,
+        Message.person_id == person_id,
+        Message.kind.startswith(kind, autoescape=True),
+    )
+    await session.execute(
+        update(Delivery)
+        .where(Delivery.message_id.in_(theirs), Delivery.status == DeliveryStatus.WAITING)
+        .values(status=DeliveryStatus.SKIPPED, last_error=why, ended_at=now)
+        .execution_options(synchronize_session=False)
+    )
 
 
 @lru_cache(maxsize=512)
@@ -138,6 +201,7 @@ def _goes_through(community_id: UUID | BindParameter[UUID], person: PersonKind, 
         NoticeChannel.enabled,
         NoticeChannel.audience.in_([ChannelAudience.ALL, audience]),
         true() if quiet.is_loud(kind) else NoticeChannel.use == ChannelUse.ALL,
+        NoticeChannel.kind != ChannelKind.PHONE if quiet.is_advertising(kind) else true(),
     )
 
 

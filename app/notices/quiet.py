@@ -6,11 +6,17 @@ from zoneinfo import ZoneInfo
 
 LOUD = ("emergency.", "channel.test")
 """How the kinds begin that wake people at night. A test is wanted now by whoever asked for it."""
+ADVERTISING = ("campaign.",)
+"""Kinds for which nobody's telephone rings."""
 HOURS = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-4]):([0-5]\d)")
 
 
 def is_loud(kind: str) -> bool:
     return kind.startswith(LOUD)
+
+
+def is_advertising(kind: str) -> bool:
+    return kind.startswith(ADVERTISING)
 
 
 def may_go_at(now: datetime, *, kind: str, hours: str, zone: ZoneInfo) -> datetime:

@@ -13,7 +13,7 @@ Url = Annotated[str, StringConstraints(strip_whitespace=True, max_length=2_000)]
 
 
 class MessageOut(FromRow):
-    """`title` and `body` have the texts under zh and en."""
+    """`title` and `body` have the texts under zh and en; a campaign's body also plain words: zh_plain, en_plain."""
 
     id: UUID
     kind: str = Field(examples=["workorder.assigned"])

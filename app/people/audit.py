@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from app.people.callers import Caller
 
 OWN_RECORD: dict[str, str] = {
+    "recommend.me.post_my_recommendation_feedback": "the events are the record",
     "chat.post_conversation": "an empty conversation of one's own",
     "chat.post_turn": "the turn is the record",
     "chat.stop_turn": "the turn is the record",

@@ -28,6 +28,8 @@ KIND_SCOPES: dict[JobKind, str] = {
     JobKind.IMPORT_RESIDENTS: "residents:write",
     JobKind.EXPORT_SPACES: "spaces:read",
     JobKind.EXPORT_RESIDENTS: "residents:write",
+    JobKind.IMPORT_ITEMS: "items:write",
+    JobKind.IMPORT_INTERACTIONS: "recommendations:write",
 }
 """Who may start a job of a kind may also see it and what came out."""
 

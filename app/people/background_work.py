@@ -46,6 +46,7 @@ IMPORTERS: dict[JobKind, Importer] = {
     JobKind.IMPORT_SPACES: Importer(space_import.COLUMNS, space_import.key_of, _write_spaces),
     JobKind.IMPORT_RESIDENTS: Importer(resident_import.COLUMNS, resident_import.key_of, _write_residents),
 }
+"""What is imported, by kind; features above add theirs."""
 EXPORTERS: dict[JobKind, Callable[[AsyncSession, UUID], Awaitable[exports.Cells]]] = {
     JobKind.EXPORT_SPACES: exports.space_rows,
     JobKind.EXPORT_RESIDENTS: exports.resident_rows,

@@ -126,6 +126,17 @@ class CommunitySettings(BaseModel):
         3, description="Like reports that are proposed as an incident."
     )
 
+    # Recommendations
+    recommend_provider_share_max: Share = Field(
+        0.4, description="Share of a list that one outside provider has at most, while others have something."
+    )
+    recommend_exploration: Annotated[float, Field(ge=0, le=0.5)] = Field(
+        0.05, description="How often a place of a list is drawn by lot among the best, to learn what else is liked."
+    )
+    recommend_seen_days_max: Annotated[int, Field(ge=1, le=100)] = Field(
+        5, description="On so many days an item is shown to somebody who does nothing with it; then it rests."
+    )
+
     # Conversations and messages
     handoff_wait_minutes: Annotated[int, Field(ge=1, le=240)] = Field(
         10, description="How long a resident waits for a person until both are told again."
@@ -134,6 +145,10 @@ class CommunitySettings(BaseModel):
     quiet_hours: Span | Literal[""] = Field(
         "22:00-07:00", description="No messages but emergencies; may go past midnight.", examples=["22:00-08:00"]
     )
+    campaign_cap_messages: Annotated[int, Field(ge=0, le=100)] = Field(
+        2, description="Campaigns that one resident is sent at most within `campaign_cap_days`; 0: none at all."
+    )
+    campaign_cap_days: Annotated[int, Field(ge=1, le=90)] = Field(7, description="Days over which they are counted.")
     analytics_households_min: Annotated[int, Field(ge=1, le=100)] = Field(
         5, description="Smaller groups are not shown."
     )

@@ -1,18 +1,27 @@
 """Sheets of spaces and residents over REST: templates, imports, exports, and the jobs that do them."""
 
 import asyncio
-from hashlib import sha256
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, File, Header, Query, Request, Response, UploadFile
+from fastapi import APIRouter, Depends, Request, Response
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.people import audit, background_jobs, residents, sheets
-from app.people.background_work import IMPORTERS, payload_of
 from app.people.callers import Caller, SessionDep, require_in_community
 from app.people.doors import DoorRoute
-from app.people.import_schemas import ExportIn, JobOut, JobProblemOut, SheetFormat
+from app.people.import_schemas import ExportIn, JobOut, JobProblemOut
+from app.people.sheet_doors import (
+    ACCEPTED,
+    FILE_ANSWER,
+    UPLOAD_BODY_BYTES_MAX,
+    FormatDep,
+    Key,
+    Sheet,
+    import_sheet,
+    sheet_answer,
+    template_of,
+)
 from app.people.tables import BackgroundJob, BackgroundJobProblem, JobKind, Resident
 from app.rest.idempotency import Once, OnceDep
 from app.rest.pages import Page, PageQuery, fetch_page, page_query
@@ -25,33 +34,19 @@ SpaceReader = Annotated[Caller, Depends(require_in_community("spaces:read"))]
 SpaceWriter = Annotated[Caller, Depends(require_in_community("spaces:write"))]
 ResidentWriter = Annotated[Caller, Depends(require_in_community("residents:write"))]
 JobReader = Annotated[Caller, Depends(require_in_community("me:read"))]
-FormatDep = Annotated[SheetFormat, Query(alias="format")]
-Key = Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=200)]
-Sheet = Annotated[UploadFile, File(description="CSV (UTF-8 or GB18030) or XLSX with the columns of the template.")]
 
-UPLOAD_BODY_BYTES_MAX = 110_000_000
-"""Of a whole upload; `upload_bytes_max` limits the file within it."""
-FILE_ANSWER: dict[int | str, dict[str, Any]] = {
-    200: {
-        "description": "The file.",
-        "content": {media_type: {"schema": {"type": "string", "format": "binary"}} for media_type in (
-            "text/csv", sheets.XLSX_TYPE,
-        )},
-    }
-}  # fmt: skip
 NOT_YET: dict[int | str, dict[str, Any]] = {
     409: {
         "description": "It has no file, or not yet.",
         "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
     }
 }
-ACCEPTED: dict[str, Any] = {"status_code": 202, "response_model": JobOut}
 
 
 @router.get("/spaces/import/template", tags=["spaces"], responses=FILE_ANSWER, response_class=Response)
 async def get_space_template(caller: SpaceWriter, file_format: FormatDep = "xlsx") -> Response:
     """A sheet with the columns of an import and a row as an example."""
-    return await _template(JobKind.IMPORT_SPACES, file_format)
+    return await template_of(JobKind.IMPORT_SPACES, file_format)
 
 
 @router.post("/spaces/import", tags=["spaces"], max_body_size=UPLOAD_BODY_BYTES_MAX, **ACCEPTED)
@@ -59,7 +54,7 @@ async def post_space_import(
     request: Request, runtime: RuntimeDep, caller: SpaceWriter, session: SessionDep, file: Sheet, key: Key = None
 ) -> Response:
     """Open or change spaces as the sheet says. Ask `/jobs/{id}` how far it is; rows with mistakes are left out."""
-    return await _import(request, runtime, caller, session, JobKind.IMPORT_SPACES, file, key)
+    return await import_sheet(request, runtime, caller, session, JobKind.IMPORT_SPACES, file, key)
 
 
 @router.post("/spaces/export", tags=["spaces"], **ACCEPTED)
@@ -73,7 +68,7 @@ async def post_space_export(
 @router.get("/residents/import/template", tags=["residents"], responses=FILE_ANSWER, response_class=Response)
 async def get_resident_template(caller: ResidentWriter, file_format: FormatDep = "xlsx") -> Response:
     """A sheet with the columns of an import and a row as an example."""
-    return await _template(JobKind.IMPORT_RESIDENTS, file_format)
+    return await template_of(JobKind.IMPORT_RESIDENTS, file_format)
 
 
 @router.post("/residents/import", tags=["residents"], max_body_size=UPLOAD_BODY_BYTES_MAX, **ACCEPTED)
@@ -81,7 +76,7 @@ async def post_resident_import(
     request: Request, runtime: RuntimeDep, caller: ResidentWriter, session: SessionDep, file: Sheet, key: Key = None
 ) -> Response:
     """Write residents, where they live and in which role, as the sheet says. Rows with mistakes are left out."""
-    return await _import(request, runtime, caller, session, JobKind.IMPORT_RESIDENTS, file, key)
+    return await import_sheet(request, runtime, caller, session, JobKind.IMPORT_RESIDENTS, file, key)
 
 
 @router.post("/residents/export", tags=["residents"], **ACCEPTED)
@@ -122,7 +117,7 @@ async def get_job_problems_csv(job_id: UUID, caller: JobReader, session: Session
     statement = background_jobs.problems_of(caller, job).order_by(BackgroundJobProblem.id)
     rows = [[one.line, one.column_name, one.value, one.zh, one.en] for one in await session.scalars(statement)]
     headings = ("行 line", "列 column", "内容 value", "问题", "problem")
-    return _file("csv", f"problems-{job.id}", await asyncio.to_thread(sheets.write, "csv", headings, rows))
+    return sheet_answer("csv", f"problems-{job.id}", await asyncio.to_thread(sheets.write, "csv", headings, rows))
 
 
 @router.get("/jobs/{job_id}/file", tags=["jobs"], responses=FILE_ANSWER | NOT_YET, response_class=Response)
@@ -134,37 +129,7 @@ async def get_job_file(job_id: UUID, caller: JobReader, session: SessionDep) -> 
     if job.kind is JobKind.EXPORT_RESIDENTS:
         everybody = await session.scalars(residents.visible_to(caller).with_only_columns(Resident.id))
         audit.about(*everybody)
-    return _file(job.notes["format"], f"{job.kind.removeprefix('export_')}-{job.created_at:%Y%m%d}", job.file)
-
-
-async def _template(kind: JobKind, file_format: str) -> Response:
-    columns = IMPORTERS[kind].columns
-    example = [[column.example for column in columns]]
-    data = await asyncio.to_thread(sheets.write, file_format, [column.zh for column in columns], example)
-    return _file(file_format, f"{kind}-template", data)
-
-
-def _file(file_format: str, name: str, data: bytes) -> Response:
-    headers = {"Content-Disposition": f'attachment; filename="{name}.{file_format}"', "Cache-Control": "no-store"}
-    return Response(data, media_type=sheets.MEDIA_TYPES[file_format], headers=headers)
-
-
-async def _import(
-    request: Request, runtime: Runtime, caller: Caller, session: AsyncSession, kind: JobKind, file: UploadFile,
-    key: str | None,
-) -> Response:  # fmt: skip
-    data = await file.read(runtime.settings.upload_bytes_max + 1)
-    name = (file.filename or "sheet").replace("\\", "/").rsplit("/", 1)[-1].replace("\x00", "")[:200] or "sheet"
-    # Read before the first statement, so no connection is held while the parser runs.
-    sheet = await sheets.read(runtime.settings, data, IMPORTERS[kind].columns)
-    once = Once(request, key, sha256(data + name.encode()).hexdigest())
-    if replayed := await once.replay(session, caller.community_id, caller.key):
-        return replayed
-    job = await background_jobs.open_job(
-        session, runtime, caller, kind=kind, file_name=name, payload=payload_of(sheet.rows), total=len(sheet.rows),
-        notes={"ignored_columns": sheet.ignored},
-    )  # fmt: skip
-    return await once.keep(session, 202, JobOut.model_validate(job))
+    return sheet_answer(job.notes["format"], f"{job.kind.removeprefix('export_')}-{job.created_at:%Y%m%d}", job.file)
 
 
 async def _export(

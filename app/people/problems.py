@@ -15,6 +15,10 @@ WORDS: dict[str, tuple[str, str]] = {
     "row_repeated": ("与第 {limit} 行重复。", "Line {limit} says it already."),
     "room_unknown": ("没有这个房间：{limit}。", "There is no such room: {limit}."),
     "resident_unknown": ("没有编号为该值的住户。", "There is no resident with this id."),
+    "item_unknown": ("没有编号为该值的项目。", "There is no item with this id."),
+    "time_invalid": ("“{zh}”不是有效时间，例如 2026-11-28 14:00。", "{key} is no time, such as 2026-11-28 14:00."),
+    "time_in_future": ("“{zh}”晚于现在。", "{key} lies ahead."),
+    "ends_before_it_begins": ("结束早于开始。", "It ends before it begins."),
     "household_ambiguous": (
         "该房间有多个家庭，请在系统中指明。",
         "This room has several households: say which, by hand.",

@@ -14,6 +14,10 @@ from app.people import communities, spaces
 from app.people.callers import Caller
 from app.people.schemas import HouseholdOut, MemberOut, ResidentOut, RoomOut
 from app.people.tables import Household, Residency, Resident, ResidentRole, Space
+from app.queue import Job, Lane, send_after_commit
+
+MOVED_IN = "recommend.resident_moved_in"
+"""Tells the feature above whose residency was verified by hand. A community that is imported did not move in."""
 
 
 class ResidentNotFound(NotFound):
@@ -209,9 +213,12 @@ async def verify(
     found = list(await session.scalars(statement))
     if not found:
         raise ResidencyNotFound
+    moved_in = [residency for residency in found if verified and residency.verified_at is None]
     for residency in found:
         residency.verified_at = (residency.verified_at or now) if verified else None
     await session.flush()
+    for residency in moved_in:
+        send_after_commit(session, Job(MOVED_IN, residency.id, residency.community_id, lane=Lane.BATCH))
 
 
 # Households

@@ -3,7 +3,16 @@
 from app.people.tables import StaffRole
 
 RESIDENT_SCOPES = frozenset(
-    {"chat:write", "knowledge:read", "me:read", "me:write", "workorders:own", "messages:read", "promises:read"}
+    {
+        "chat:write",
+        "knowledge:read",
+        "me:read",
+        "me:write",
+        "workorders:own",
+        "messages:read",
+        "promises:read",
+        "recommendations:own",
+    }
 )
 
 STAFF_BASE = frozenset(
@@ -16,6 +25,7 @@ STAFF_BASE = frozenset(
         "spaces:read",
         "residents:read",
         "rota:read",
+        "items:read",
     }
 )
 
@@ -49,10 +59,17 @@ ROLE_SCOPES: dict[StaffRole, frozenset[str]] = {
         "audit:read",
         "deliveries:read",
         "deliveries:write",
+        "items:write",
+        "recommendations:read",
+        "recommendations:write",
+        "rankers:write",
+        "campaigns:read",
+        "campaigns:write",
     },
     StaffRole.FRONT_DESK: STAFF_BASE
     | DESK
-    | {"residents:write", "conversations:read", "conversations:write", "knowledge:write"},
+    | {"residents:write", "conversations:read", "conversations:write", "knowledge:write", "items:write"}
+    | {"recommendations:read"},
     StaffRole.ENGINEER: STAFF_BASE | DESK_BASE,
     StaffRole.SECURITY: STAFF_BASE | DESK_BASE,
     StaffRole.FINANCE: STAFF_BASE | DESK_BASE,

@@ -3,7 +3,6 @@
 A value that a spreadsheet would take for a formula leaves with a quote before it, and comes back without.
 """
 
-import csv
 import io
 import json
 import re
@@ -13,6 +12,7 @@ from typing import Any
 
 from app import limited_child
 from app.errors import Invalid, TooLarge
+from app.people.cells import guarded, unguarded, write_csv
 from app.safety import packed
 from app.settings import Settings
 
@@ -20,7 +20,6 @@ CSV_TYPE = "text/csv; charset=utf-8"
 XLSX_TYPE = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 MEDIA_TYPES = {"csv": CSV_TYPE, "xlsx": XLSX_TYPE}
 OLD_OFFICE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 HEADER_ROWS_MAX = 10
 """A title and a note often stand above the names of the columns."""
 
@@ -167,30 +166,11 @@ def named(rows: list[list[Any]], columns: Sequence[Column]) -> Sheet:
     return Sheet(data, ignored[:50])
 
 
-def guarded(value: object) -> str:
-    """A value as no spreadsheet takes it for a formula."""
-    text = "" if value is None else str(value)
-    return f"'{text}" if text.startswith(FORMULA_STARTS) else text
-
-
-def unguarded(text: str) -> str:
-    text = text.strip()
-    return text[1:] if text.startswith("'") and text[1:].startswith(FORMULA_STARTS) else text
-
-
 def write(file_format: str, headings: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
     """A file of these rows. Slow for many of them: call it in a thread."""
-    safe = ([guarded(value) for value in row] for row in rows)
-    return _write_csv(headings, safe) if file_format == "csv" else _write_xlsx(headings, safe)
-
-
-def _write_csv(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> bytes:
-    text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    writer.writerow(headings)
-    writer.writerows(rows)
-    # Without the mark, Excel takes it for the machine's own encoding.
-    return text.getvalue().encode("utf-8-sig")
+    if file_format == "csv":
+        return write_csv(headings, rows).encode()
+    return _write_xlsx(headings, ([guarded(value) for value in row] for row in rows))
 
 
 def _write_xlsx(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> bytes:

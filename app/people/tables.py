@@ -255,6 +255,8 @@ class JobKind(StrEnum):
     IMPORT_RESIDENTS = "import_residents"
     EXPORT_SPACES = "export_spaces"
     EXPORT_RESIDENTS = "export_residents"
+    IMPORT_ITEMS = "import_items"
+    IMPORT_INTERACTIONS = "import_interactions"
 
 
 class JobStatus(StrEnum):

@@ -39,9 +39,12 @@ from app.people.tables import (
     StaffRole,
     StaffShift,
 )
-from app.practice import duties
+from app.practice import duties, offers
 from app.practice import world as practice
 from app.practice.world import World
+from app.queue import send_after_commit
+from app.recommend import items
+from app.recommend.tables import Item, ItemFeedback
 from app.runtime import Runtime
 from app.settings import Settings
 
@@ -118,6 +121,7 @@ async def seed(runtime: Runtime, *, progress: Progress | None = None) -> Seeded:
             await _describe_staff(session, world)
             rows += await _insert(session, *_duties(world, tenant))
             report("people", number + 1, len(tenants))
+    rows += await _add_offers(runtime, tenants[world.communities[0].id], world, report)
     await _set_passwords(runtime, world, password)
     documents = answered = 0
     for community in world.communities:
@@ -255,6 +259,33 @@ async def _insert(session: AsyncSession, *tables: Rows) -> int:
             f" FROM jsonb_populate_recordset(NULL::{name}, CAST(:rows AS jsonb)) ON CONFLICT DO NOTHING RETURNING 1"
         )
         added += len((await session.execute(statement, {"rows": json.dumps(rows, default=str)})).all())
+    return added
+
+
+# Things to recommend
+
+
+FEEDBACK_AT_ONCE = 4_000
+
+
+async def _add_offers(runtime: Runtime, tenant: Tenant, world: World, report: Progress) -> int:
+    """Items that are missing; and, where nobody did anything yet, the made-up year of what people did."""
+    assert tenant.community_id is not None
+    now = runtime.clock()
+    async with runtime.transaction(tenant) as session:
+        added = await _insert(session, (Item, offers.item_rows(world, now=now)))
+        if added:
+            number = await items.next_number(session, tenant.community_id)
+            await session.execute(update(Item).where(Item.catalogue_number == 0).values(catalogue_number=number))
+            send_after_commit(session, items.embed_job(tenant.community_id))
+        told = await session.scalar(select(ItemFeedback.id).limit(1))
+    report("offers", 1, 2)
+    if told is None:
+        rows = await asyncio.to_thread(offers.feedback_rows, world, now=now)
+        for start in range(0, len(rows), FEEDBACK_AT_ONCE):
+            async with runtime.transaction(tenant) as session:
+                added += await _insert(session, (ItemFeedback, rows[start : start + FEEDBACK_AT_ONCE]))
+    report("offers", 2, 2)
     return added
 
 

@@ -15,11 +15,11 @@ from sqlalchemy.sql.elements import Grouping
 from app.errors import Invalid
 from app.people import communities
 from app.people.callers import Caller
+from app.people.local_time import zone_of
+from app.people.suppression import hidden_groups
 from app.people.tables import Space
-from app.service_desk.local_time import zone_of
 from app.service_desk.measures import MEASURES, GroupBy, Measure, Metric
 from app.service_desk.promise_tables import Promise
-from app.service_desk.suppression import hidden_groups
 from app.service_desk.tables import WorkOrder, WorkOrderCategory
 
 DAYS_DEFAULT, DAYS_MAX = 28, 366

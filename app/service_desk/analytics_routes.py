@@ -8,11 +8,11 @@ from fastapi import APIRouter, Depends, Header, Query, Response
 from pydantic import BaseModel, Field
 
 from app.people.callers import Caller, SessionDep, require_in_community
+from app.people.cells import write_csv
 from app.people.doors import DoorRoute
 from app.runtime import RuntimeDep
 from app.service_desk import analytics
 from app.service_desk.analytics import Figures, Period
-from app.service_desk.csv_cells import write_csv
 from app.service_desk.measures import MEASURES, GroupBy, Metric
 
 router = APIRouter(prefix="/communities/{cid}/analytics", tags=["analytics"], route_class=DoorRoute)

@@ -15,6 +15,7 @@ from app.people.tables import Staff
 from app.rest.etags import IfMatch, etag_of, if_match_of
 from app.rest.idempotency import OnceDep
 from app.rest.pages import Page, PageQuery, fetch_page, page_query
+from app.rest.plain_page import plain_page
 from app.runtime import RuntimeDep
 from app.service_desk import areas, ring_answers, ring_links, ringing, sla_rules, work_orders
 from app.service_desk.duty_schemas import (
@@ -141,7 +142,7 @@ def _add(given: RingAnswer) -> None:
             action = f"service_desk.duty.post_{given}_by_link"
             await audit.note(session, caller, action=action, object_kind="work_order", object_id=order.id)
         zh, en = ring_answers.WORDS[given]
-        return _page(
+        return plain_page(
             f"<p>工单 {order.number}：已记录“{zh}”。</p><p>Order {order.number}: noted, {escape(caller.name)} {en}.</p>"
         )
 
@@ -174,7 +175,7 @@ async def get_ring_page(runtime: RuntimeDep, t: Token) -> HTMLResponse:
         f'<form method="post" action="ring/{answer}?t={escape(t)}"><button>{words[0]} · {words[1]}</button></form>'
         for answer, words in ring_answers.WORDS.items()
     )
-    return _page(f"<h1>{zh} · {en}</h1><p>工单 {order.number}：{said}</p>{buttons}")
+    return plain_page(f"<h1>{zh} · {en}</h1><p>工单 {order.number}：{said}</p>{buttons}")
 
 
 async def _staff_caller(session: AsyncSession, link: ring_links.RingLink) -> Caller:
@@ -183,22 +184,6 @@ async def _staff_caller(session: AsyncSession, link: ring_links.RingLink) -> Cal
     if member is None:
         raise ring_links.RingLinkInvalid
     return await account_caller(session, link.tenant, member.account_id)
-
-
-STYLE = (
-    "body{font:18px sans-serif;max-width:30em;margin:2em auto;padding:0 1em}"
-    "button{font:inherit;width:100%;padding:1em;margin:.4em 0}"
-)
-
-
-def _page(inner: str) -> HTMLResponse:
-    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><style>{STYLE}</style>'
-    headers = {
-        "Cache-Control": "no-store",
-        "Referrer-Policy": "no-referrer",
-        "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'",
-    }
-    return HTMLResponse(f"<!doctype html><html><head>{head}</head><body>{inner}</body></html>", headers=headers)
 
 
 router.include_router(house)

@@ -20,6 +20,7 @@ from sqlalchemy import Select, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 import app
+from app import file_storage
 from app.db import Tenant
 from app.errors import Conflict, Invalid, NotFound
 from app.knowledge import reading
@@ -28,7 +29,7 @@ from app.people import audit
 from app.people.callers import Caller, CallerKind, system_caller
 from app.queue import Job, Lane, send_after_commit
 from app.runtime import Runtime
-from app.service_desk import file_storage, work_orders
+from app.service_desk import work_orders
 from app.service_desk.errors import CommentHidden
 from app.service_desk.tables import EventKind, Visibility, WorkOrder, WorkOrderFile
 from app.settings import Settings
@@ -119,7 +120,7 @@ async def add(
         await work_orders.lock(before, caller, order_id, own=own)
     checked = await check(runtime.settings, data, name)
     digest = sha256(checked.data).hexdigest()
-    key = file_storage.key_of(caller.community_id, order_id, digest)
+    key = f"work-orders/{caller.community_id}/{order_id}/{digest}"
     await file_storage.put(runtime.settings, key, checked.data)
     order = await work_orders.lock(session, caller, order_id, own=own)
     everything = files_of(caller, order)

@@ -17,6 +17,7 @@ from app.db import Tenant
 from app.errors import NotFound
 from app.people import communities
 from app.people.callers import Caller, system_caller
+from app.people.local_time import clock
 from app.people.tables import Community
 from app.queue import Job, Lane, send_after_commit
 from app.runtime import Runtime
@@ -24,7 +25,6 @@ from app.safety.grounding import check_grounded
 from app.service_desk import incidents
 from app.service_desk.incident_kinds import KINDS
 from app.service_desk.incident_tables import Incident, IncidentNotice, IncidentStatus
-from app.service_desk.local_time import clock
 from models.engine import EngineFailed, Message, Request, State
 
 log = structlog.get_logger(__name__)

@@ -8,10 +8,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.db import Tenant
 from app.notices import deliveries
 from app.people.callers import Caller, system_caller
+from app.people.local_time import zone_of
 from app.runtime import Runtime
 from app.service_desk import incident_orders, incident_words, incidents
 from app.service_desk.incident_tables import Incident, IncidentFollower, IncidentNews, IncidentStatus
-from app.service_desk.local_time import zone_of
 
 FOLLOWERS_PER_TRANSACTION = 100
 ORDERS_AT_ONCE = 200

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.people import communities, residents, spaces
 from app.people.callers import Caller, CallerKind
+from app.people.local_time import zone_of
 from app.people.tables import Resident
 from app.runtime import Runtime
 from app.service_desk import (
@@ -36,7 +37,6 @@ from app.service_desk.incident_schemas import (
 )
 from app.service_desk.incident_tables import Incident, IncidentFollower, IncidentNews
 from app.service_desk.likeness import Telling, Vector, likeness
-from app.service_desk.local_time import zone_of
 from app.service_desk.tables import WorkOrder
 
 MATCHES_MAX = 5

@@ -3,9 +3,9 @@
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
+from app.people.local_time import clock
 from app.service_desk.incident_kinds import KINDS, IncidentKind
 from app.service_desk.incident_tables import Incident, IncidentNews, IncidentStatus
-from app.service_desk.local_time import clock
 
 Words = dict[str, str]
 

@@ -7,9 +7,9 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.people.callers import CallerKind
+from app.people.local_time import clock, zone_of
 from app.runtime import Runtime
 from app.service_desk import promise_ledger
-from app.service_desk.local_time import clock, zone_of
 from app.service_desk.promise_tables import Promise, PromiseSource, PromiseStatus
 from app.service_desk.tables import EventKind, Status, Visibility, WorkOrder, WorkOrderComment, WorkOrderEvent
 from app.service_desk.transitions import HANDLED

@@ -8,10 +8,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.db import Tenant
 from app.notices import deliveries
 from app.people.callers import CallerKind
+from app.people.local_time import clock, zone_of
 from app.queue import Job, Lane
 from app.runtime import Runtime
 from app.service_desk import desk, promises, webhooks
-from app.service_desk.local_time import clock, zone_of
 from app.service_desk.promise_tables import Promise, PromiseStatus
 from app.service_desk.tables import WorkOrder
 

@@ -5,7 +5,7 @@ from alembic import op
 from app.db import fence_sql
 
 revision = "0020"
-down_revision = "0017"
+down_revision = "0019"
 branch_labels = None
 depends_on = None
 

@@ -60,6 +60,12 @@ OBJECTS: dict[str, str] = {
     "assignment_rule_id": "assignment_rule",
     "building_id": "space",
     "webhook_id": "webhook",
+    "item_id": "item",
+    "list_id": "recommendation_list",
+    "ranker_id": "ranker",
+    "owner_resident_id": "resident",
+    "campaign_id": "campaign",
+    "campaign_rule_id": "campaign_rule",
     "webhook_delivery_id": "webhook_delivery",
 }
 """What each parameter and each field of a body names; `worlds.py` makes one of each. A test proves it complete."""
@@ -77,10 +83,16 @@ PINNED: dict[str, Any] = {
     "from_time": "08:00",
     "to_time": "17:00",
     "url": "https://hooks.invalid/linli",
+    "local_time": "2027-01-01T10:00",
 }
 """Fields whose valid values depend on more than the schema says."""
 
-SHEETS = {"/spaces/import": "楼栋\n{}栋\n", "/residents/import": "姓名\n住户{}\n"}
+SHEETS = {
+    "/spaces/import": "楼栋\n{}栋\n",
+    "/residents/import": "姓名\n住户{}\n",
+    "/items/import": "外部编号,类型,标题\n{0},活动,活动{0}\n",
+    "/interactions/import": "user,item\nu{0},{0}\n",
+}
 """What is uploaded where a sheet is asked for, not a document."""
 
 NUMBERS = count(1)

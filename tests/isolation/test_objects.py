@@ -19,13 +19,13 @@ from tests.isolation.operations import OBJECTS, Operation
 from tests.isolation.worlds import World, fingerprint_sql
 from tests.make import Make, Person
 
-PERSONAL = ("conversation", "turn", "message")
-NOBODY_ELSES = ("message",)
+PERSONAL = ("conversation", "turn", "message", "recommendation_list")
+NOBODY_ELSES = ("message", "recommendation_list")
 """For one person, whatever others may read."""
 MEANT_FOR_STAFF = ("document", "answer")
 OF_THE_DESK = ("work_order", "work_order_file")
 """A resident's own, and the daily work of all staff."""
-RESIDENTS_ONLY = re.compile("/me/(workorders|incidents)")
+RESIDENTS_ONLY = re.compile("/me/(workorders|incidents|items|recommendation)")
 AT_ONCE = 16
 """Requests under way at a time: more than the app's connections to Postgres, so that none of these stands idle."""
 
@@ -194,7 +194,8 @@ async def test_nobody_gets_in_anywhere(client: Client, api: list[Operation], wor
             "POST /api/v1/auth/sign-out",
             # Nobody in danger has to sign in first.
             "POST /api/v1/emergencies",
-            # By the signed link that was sent to who is rung.
+            # By the signed link that was sent to who is rung, or told of a campaign.
+            "GET /api/v1/unsubscribe", "POST /api/v1/unsubscribe",
             "GET /api/v1/ring", *(f"POST /api/v1/ring/{answer}" for answer in ("accept", "downgrade", "known")),
         ]
     )  # fmt: skip

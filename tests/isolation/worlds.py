@@ -19,6 +19,7 @@ from tests.isolation.operations import OBJECTS
 from tests.make import Make, Person, Place
 
 CATEGORY = {"code": "charging_pile", "name": "充电桩", "order_kind": "repair"}
+ITEM = {"kind": "activity", "title": "亲子手工课"}
 RULE = {"deadline_class": "paid", "respond_minutes": 30, "resolve_minutes": 600}
 RULES = "# 规定\n\n装修时间为工作日8:00至12:00。狗不得进入电梯。"
 
@@ -92,7 +93,17 @@ async def build_world(client: Client, make: Make, place: Place) -> World:
     await post(f"/api/v1/me/incidents/{incident}/follow", {}, resident)
     due = {"text": "上门", "due_at": "2027-01-01T00:00:00Z", "order_id": objects["work_order"]}
     objects |= {"incident": incident, "promise": (await post("promises", due))["id"]}
+    objects |= {"item": (await post("items", ITEM))["id"], "ranker": (await post("rankers", {}))["id"]}
+    objects |= {"recommendation_list": await show(client, resident)}
+    campaign = (await post("campaigns", {"name": "烘焙", "kind": "triggered"}))["id"]
+    rule = {"campaign_id": campaign, "event": "moved_in"}
+    objects |= {"campaign": campaign, "campaign_rule": (await post("campaign-rules", rule))["id"]}
     return World(place, manager, resident, objects)
+
+
+async def show(client: Client, resident: Person) -> str:
+    """The id of a list that was recommended to this resident."""
+    return str((await client.get("/api/v1/me/recommendations", as_=resident)).json()["list_id"])
 
 
 async def attach(client: Client, order_id: str, reporter: Person) -> str:
@@ -132,6 +143,7 @@ async def build_neighbour(client: Client, make: Make, home: World) -> World:
         "turn": turn["id"],
         "draft": draft["id"],
         "message": await tell(client, make, other),
+        "recommendation_list": await show(client, other),
     }
     return World(home.place, home.manager, other, objects)
 

@@ -111,3 +111,9 @@ def test_links_and_codes():
 def test_places_point_into_the_text():
     text = "首行\n第二辆车每月３６０元。晚上１０点关门"
     assert [text[fact.start : fact.end] for fact in find_facts(text)] == ["二辆车", "３６０元", "晚上１０点"]
+
+
+def test_a_phone_at_the_end_of_an_english_sentence_is_one_phone():
+    found = [(fact.kind, fact.value) for fact in find_facts("Questions: 021-5555 0100. It costs 12345678.5 yuan.")]
+    assert (Kind.PHONE, "02155550100") in found
+    assert [kind for kind, _ in found].count(Kind.PHONE) == 1

@@ -10,9 +10,9 @@ import httpx
 import pytest
 from PIL import ExifTags, Image
 
+from app import file_storage
 from app.people.tables import StaffRole
 from app.runtime import Runtime
-from app.service_desk import file_storage
 from tests.conftest import Client
 from tests.make import Make, Order, Person
 

@@ -1,11 +1,10 @@
-"""Where the bytes of photos and documents lie: a folder of `data_dir`, or what `files_url` names (S3 and the like).
+"""Where the bytes of photos, documents and rankers lie: a folder of `data_dir`, or what `files_url` names (S3, …).
 
 Keys are made of ids and hashes alone, so nobody's file name becomes a path.
 """
 
 from functools import lru_cache
 from pathlib import Path
-from uuid import UUID
 
 import obstore
 import structlog
@@ -33,10 +32,6 @@ class FileGone(NotFound):
 
     def __init__(self) -> None:
         super().__init__("This file is no longer in the storage.", "文件已不在存储中。")
-
-
-def key_of(community_id: UUID, order_id: UUID, sha256: str) -> str:
-    return f"work-orders/{community_id}/{order_id}/{sha256}"
 
 
 async def put(settings: Settings, key: str, data: bytes) -> None:

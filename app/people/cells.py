@@ -1,4 +1,4 @@
-"""Tables as CSV that a spreadsheet shows and does not run. Pure."""
+"""Cells of tables that leave the house: a spreadsheet shows them and runs none. Pure."""
 
 import csv
 import io
@@ -10,20 +10,26 @@ BYTE_ORDER_MARK = "\ufeff"
 """Without it the most used spreadsheet reads Chinese in the wrong encoding."""
 
 
-def safe_cell(value: object) -> str:
+def guarded(value: object) -> str:
     """The cell's text. One that begins like a formula gets an apostrophe before it; numbers stay numbers."""
-    if value is None:
-        return ""
-    text = str(value)
-    if isinstance(value, str) and text.lstrip(" ").startswith(FORMULA_STARTS):
-        return f"'{text}"
-    return text
+    text = "" if value is None else str(value)
+    return f"'{text}" if isinstance(value, str) and _is_formula(text) else text
+
+
+def unguarded(text: str) -> str:
+    """What `guarded` was given, without the spaces around it."""
+    text = text.strip()
+    return text[1:] if text.startswith("'") and _is_formula(text[1:]) else text
+
+
+def _is_formula(text: str) -> bool:
+    return text.lstrip(" ").startswith(FORMULA_STARTS)
 
 
 def write_csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """The whole file, lines ended as RFC 4180 has it."""
-    out = io.StringIO()
+    out = io.StringIO(newline="")
     writer = csv.writer(out, lineterminator="\r\n")
     writer.writerow(header)
-    writer.writerows([safe_cell(value) for value in row] for row in rows)
+    writer.writerows([guarded(value) for value in row] for row in rows)
     return BYTE_ORDER_MARK + out.getvalue()

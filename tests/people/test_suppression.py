@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.service_desk.csv_cells import BYTE_ORDER_MARK, write_csv
-from app.service_desk.suppression import hidden_groups
+from app.people.cells import BYTE_ORDER_MARK, write_csv
+from app.people.suppression import hidden_groups
 
 
 def hide(groups: dict[str, set[int]], least: int = 5) -> set[str]:

@@ -1,0 +1,1 @@
+"""What a resident may like: items, what people did with them, candidates, ranking, reasons, trained rankers."""
