@@ -140,4 +140,5 @@ async def _keep_feedback(superuser: asyncpg.Connection, community_id: UUID, even
         for owner, item, at in zip(owners, known.items, known.times, strict=True)
     )  # fmt: skip
     columns = ["id", "community_id", "item_id", "resident_id", "kind", "occasion", "at", "created_at"]
-    await superuser.copy_records_to_table("item_feedback", records=rows, columns=columns, timeout=300)
+    copy: Any = superuser.copy_records_to_table
+    await copy("item_feedback", records=rows, columns=columns, timeout=300)

@@ -170,7 +170,7 @@ class Ranker:
             return np.zeros(n, np.float32), 0.0
         if source == "factors":
             vector = self.vector_of(items, weights)
-            return self._factors @ vector, float(np.sqrt(max(vector @ self._gram @ vector, 0) / n))
+            return self._factors @ vector, float(np.sqrt(max(float(vector @ self._gram @ vector), 0.0) / n))
         if source == "sequence":
             weights = weights * fading(len(weights), self._decay)
         rows = self._row_of[source][items]
