@@ -83,6 +83,8 @@ class Reading:
         """
         found = np.full(len(codes), -1, np.int32)
         for source in ("ease", "neighbours", "sequence") if len(self.items) and len(codes) else ():
+            if (found >= 0).all():
+                break
             spoken = self.ranker.spoken(source, self.items, codes) * self.weights[:, None]
             strongest = spoken.argmax(axis=0).astype(np.int32)
             new = (found < 0) & (spoken[strongest, np.arange(len(codes))] > 0)
@@ -182,11 +184,13 @@ class Ranker:
     def spoken(self, source: Source, items: Codes, codes: Codes) -> Scores:
         """What a row of neighbours says by itself: of each item for each other. Shapes: (h,), (m,) -> (h, m)."""
         rows = self._row_of[source][items]
-        said = np.where(
-            self._items[source][rows][:, :, None] == codes, self._values[source][rows][:, :, None], np.float32(0)
-        )
-        spoken: Scores = said.max(axis=1, initial=0)
-        spoken[rows < 0] = 0
+        spoken = np.zeros((len(items), len(codes)), np.float32)
+        place_of = np.full(len(self.item_ids), -1, np.int32)
+        place_of[codes] = np.arange(len(codes))
+        places = place_of[self._items[source][rows]]
+        places[rows < 0] = -1
+        who, where = np.nonzero(places >= 0)
+        np.maximum.at(spoken, (who, places[who, where]), self._values[source][rows[who], where])
         return spoken
 
     def vector_of(self, items: Codes, weights: Scores) -> Scores:

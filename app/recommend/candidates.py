@@ -1,7 +1,7 @@
 """Where recommendations come from: SOURCES, asked in this order, each for its few best of what may be shown.
 
 A source that fails is left out of this one request, told to log and meter, and never fails the request. They work in
-this process and cannot be cut short: what took longer than its time counts this once, then the source rests.
+this process and cannot be cut short: what took more of the processor than its time counts this once, then it rests.
 """
 
 import time
@@ -16,7 +16,6 @@ from app.recommend import meaning
 from app.recommend.meaning import Codes, top
 from app.recommend.shelves import pick
 from app.recommend.situation import Situation, wanted
-from app.recommend.statistics import cohorts_of
 from models import ranker as ranker_model
 
 log = structlog.get_logger(__name__)
@@ -88,9 +87,7 @@ def _by_place_and_time(situation: Situation, limit: int) -> Codes:
 
 
 def _by_households(situation: Situation, limit: int) -> Codes:
-    codes = [
-        np.fromiter(situation.statistics.cohorts.get(cohort, ()), np.int32) for cohort in cohorts_of(situation.known)
-    ]
+    codes = [np.fromiter(situation.statistics.cohorts[cohort], np.int32) for cohort in situation.cohorts]
     return _distinct([part[situation.mask[part]][: limit // 2] for part in codes])[:limit]
 
 
@@ -140,7 +137,7 @@ def gather(
             continue
         if len(found) >= max(limit, CANDIDATES_MAX) or resting.get(source.name, 0) > time.monotonic():
             continue
-        started = time.perf_counter()
+        started = time.thread_time()
         try:
             codes = source.find(situation, max(source.limit, limit) if source is sources[-1] else source.limit)
         except Exception as error:
@@ -149,7 +146,7 @@ def gather(
             log.exception("recommend_source_failed", source=source.name, error=repr(error))
             failed.append(source.name)
             continue
-        took = time.perf_counter() - started
+        took = time.thread_time() - started
         SECONDS.labels(source.name).observe(took)
         if took * 1_000 > source.timeout_ms:
             TROUBLE.labels(source.name, "late").inc()

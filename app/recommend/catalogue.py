@@ -44,6 +44,7 @@ HOUSE = 0
 COLUMNS: dict[str, Any] = {
     "live": np.bool_, "over_at": np.float64, "starts_at": np.float64, "created_at": np.float64, "audience": np.int8,
     "narrowed": np.bool_, "provider": np.int32, "embedded": np.bool_, "kind": np.int8,
+    "category": np.int32,
 }  # fmt: skip
 
 
@@ -81,6 +82,8 @@ class Catalogue:
     """Codes of items that are for some buildings only."""
     by_category: dict[str, set[int]] = field(default_factory=dict)
     providers: dict[str, int] = field(default_factory=lambda: {"": HOUSE})
+    categories: dict[str, int] = field(default_factory=dict)
+    """Numbers of providers, and of what items are first filed under, or are where they are not."""
     columns: dict[str, NDArray[Any]] = field(
         default_factory=lambda: {name: np.zeros(0, kind) for name, kind in COLUMNS.items()}
     )
@@ -143,6 +146,7 @@ def _put(catalogue: Catalogue, row: Any) -> None:
         catalogue.by_building.setdefault(building_id, set()).add(code)
     for category in row.categories:
         catalogue.by_category.setdefault(category, set()).add(code)
+    filed = facts.categories[0] if facts.categories else str(facts.kind)
     begins = row.starts_at if row.kind == ItemKind.ACTIVITY and row.ends_at is None else None
     vector = vector_of(row.embedding) if row.embedder == catalogue.embedder else None
     values = {
@@ -155,6 +159,7 @@ def _put(catalogue: Catalogue, row: Any) -> None:
         "provider": catalogue.providers.setdefault(row.provider, len(catalogue.providers)),
         "embedded": vector is not None,
         "kind": KINDS.index(facts.kind),
+        "category": catalogue.categories.setdefault(filed, len(catalogue.categories)),
     }
     for name, value in values.items():
         catalogue.columns[name][code] = value

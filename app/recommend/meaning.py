@@ -120,6 +120,15 @@ def centred(meaning: Meaning, vectors: NDArray[np.float16], codes: Any) -> NDArr
     return unit(vectors[codes].astype(np.float32) - meaning.centre)
 
 
+def rows(
+    meaning: Meaning, vectors: NDArray[np.float16], embedded: NDArray[np.bool_], codes: Codes
+) -> NDArray[np.float32]:  # fmt: skip
+    """As `centred`, quicker for many, and zeros for what has no vector. Shapes: (n, w), (n,), (m,) -> (m, w)."""
+    if meaning.basis is None:
+        return meaning.near[codes]
+    return centred(meaning, vectors, codes) * embedded[codes][:, None]
+
+
 def nearest(
     meaning: Meaning, vectors: NDArray[np.float16], wanted: Vector, mask: NDArray[np.bool_], *, limit: int
 ) -> tuple[Codes, NDArray[np.float32]]:

@@ -43,6 +43,12 @@ class Loaded:
     ranker: Ranker
     to_catalogue: NDArray[np.int32]
     catalogue: Catalogue
+    from_catalogue: NDArray[np.int32]
+
+    def codes_of(self, codes: NDArray[np.int32]) -> NDArray[np.int32]:
+        """The ranker's codes of the catalogue's, -1 for what it does not know. Shapes: (m,) -> (m,)."""
+        known = codes < len(self.from_catalogue)
+        return np.where(known, self.from_catalogue[np.where(known, codes, 0)], -1)
 
 
 def visible_to(caller: Caller) -> Select[RankerVersion]:
@@ -85,12 +91,15 @@ async def load_live(
         NOT_LOADED.inc()
         log.error("ranker_not_loaded", community_id=str(community_id), number=number, error=str(error))
         return None
-    return Loaded(number, ranker, _codes(ranker, catalogue), catalogue)
+    return _loaded(number, ranker, catalogue)
 
 
-def _codes(ranker: Ranker, catalogue: Catalogue) -> NDArray[np.int32]:
+def _loaded(number: int, ranker: Ranker, catalogue: Catalogue) -> Loaded:
     known = {str(item_id): code for item_id, code in catalogue.code_of.items()}
-    return np.fromiter((known.get(one, -1) for one in ranker.item_ids), np.int32, len(ranker.item_ids))
+    there = np.fromiter((known.get(one, -1) for one in ranker.item_ids), np.int32, len(ranker.item_ids))
+    back = np.full(max(len(catalogue), 1), -1, np.int32)
+    back[there[there >= 0]] = np.flatnonzero(there >= 0)
+    return Loaded(number, ranker, there, catalogue, back)
 
 
 async def promote(session: AsyncSession, version: RankerVersion, *, now: datetime) -> None:

@@ -7,7 +7,6 @@ ranking would have done can be estimated from what residents did (`estimates.py`
 """
 
 import random
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,36 +52,40 @@ def score(features: Numbers) -> Numbers:
 
 
 def choose(
-    scores: NDArray[np.float32], categories: Sequence[str], providers: NDArray[np.int32], *, limit: int, rules: Rules,
-    seed: int,
+    scores: NDArray[np.float32], categories: NDArray[np.int32], providers: NDArray[np.int32], *, limit: int,
+    rules: Rules, seed: int,
 ) -> list[Pick]:  # fmt: skip
     """The list. Shapes: scores (m,), categories (m,), providers (m,) -> up to `limit` picks; ties go by place."""
     lots = random.Random(seed)  # noqa: S311 (no secret: it has to come out the same again)
     left = scores.astype(np.float64).copy()
-    of_category = {name: np.array([one == name for one in categories]) for name in set(categories)}
     places_of: dict[int, int] = {}
     most = max(1, int(rules.share_max * limit))
     picks: list[Pick] = []
     while len(picks) < min(limit, len(scores)):
-        open_to = np.isfinite(left)
-        fair = open_to & ~np.isin(providers, [one for one, count in places_of.items() if count >= most])
-        ordered = np.where(fair if fair.any() else open_to, left, -np.inf)
+        ordered = _fair(left, providers, [one for one, count in places_of.items() if count >= most])
         best = int(ordered.argmax())
-        pool = _pool(ordered, max(POOL_MIN, POOL_TIMES * limit))
+        size = min(max(POOL_MIN, POOL_TIMES * limit), int(np.count_nonzero(ordered > -np.inf)))
         by_lot = lots.random() < rules.exploration
-        chosen = int(pool[lots.randrange(len(pool))]) if by_lot else best
-        propensity = rules.exploration / len(pool) + (1 - rules.exploration if chosen == best else 0)
+        chosen = int(_pool(ordered, size)[lots.randrange(size)]) if by_lot else best
+        propensity = rules.exploration / size + (1 - rules.exploration if chosen == best else 0)
         picks.append(Pick(chosen, float(scores[chosen]), propensity, by_lot=chosen != best))
         left[chosen] = -np.inf
-        left[of_category[categories[chosen]]] -= SAME_CATEGORY
+        left -= SAME_CATEGORY * (categories == categories[chosen])
         if providers[chosen] != HOUSE:
             places_of[int(providers[chosen])] = places_of.get(int(providers[chosen]), 0) + 1
     return picks
 
 
-def _pool(ordered: NDArray[np.float64], size: int) -> NDArray[np.intp]:
-    """The best so many that are left, by place."""
-    left = np.flatnonzero(np.isfinite(ordered))
-    if len(left) <= size:
+def _fair(left: NDArray[np.float64], providers: NDArray[np.int32], had_their_share: list[int]) -> NDArray[np.float64]:
+    """Scores, without those of providers who had their share, as long as anybody else has something."""
+    if not had_their_share:
         return left
-    return np.sort(left[np.argpartition(-ordered[left], size - 1)[:size]])
+    fair = left.copy()
+    for one in had_their_share:
+        fair[providers == one] = -np.inf
+    return fair if np.isfinite(fair.max()) else left
+
+
+def _pool(ordered: NDArray[np.float64], size: int) -> NDArray[np.intp]:
+    """The best so many that are left, of at least as many, by place."""
+    return np.sort(np.argpartition(-ordered, size - 1)[:size])

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import numpy as np
-from sqlalchemy import insert, select
+from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.clock import CLOCK
@@ -28,6 +28,12 @@ from app.recommend.tables import ItemKind, ListPurpose, RecommendationList
 from app.runtime import Runtime
 
 LIMIT_DEFAULT = 10
+INSERT = text("""
+INSERT INTO recommendation_lists (id, community_id, resident_id, purpose, personalised, ranked, ranker_number, item_ids,
+    sources, scores, propensities, created_at)
+VALUES (:id, :community_id, :resident_id, :purpose, :personalised, :ranked, :ranker_number, :item_ids, :sources,
+    :scores, :propensities, :created_at)
+""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,9 +167,7 @@ def _rules(kept: store.Kept, *, exploring: bool) -> Rules:
 
 
 def _choose(seen: Situation, told: Signals, *, limit: int, rules: Rules, seed: int) -> list[Pick]:
-    facts = [seen.catalogue.facts[code] for code in told.codes.tolist()]
-    categories = [one.categories[0] if one.categories else str(one.kind) for one in facts]
-    providers = seen.catalogue.column("provider")[told.codes] if facts else np.zeros(0, np.int32)
+    categories, providers = (seen.catalogue.column(name)[told.codes] for name in ("category", "provider"))
     return ranking.choose(ranking.score(told.features), categories, providers, limit=limit, rules=rules, seed=seed)
 
 
@@ -186,7 +190,7 @@ async def _keep(
         "scores": [one.score for one in made.items], "propensities": [one.propensity for one in made.items],
         "created_at": runtime.clock(),
     }  # fmt: skip
-    await session.execute(insert(RecommendationList).values(**row))
+    await session.execute(INSERT, row)
 
 
 # Why

@@ -44,6 +44,7 @@ class Shelf:
     fresh: Codes
     soon: Codes
     near: Codes
+    is_near: NDArray[np.bool_]
     minute: int
     made_from: tuple[int, float]
     own: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
@@ -66,6 +67,7 @@ def make(catalogue: Catalogue, statistics: Statistics, audience: Audience, *, no
         fresh=_first(np.where(fresh, created, 0)),
         soon=_first(np.where(to_come, now + SOON_DAYS * DAY - starts, 0)),
         near=_first(np.where(near, popular + 1e-6, 0)),
+        is_near=near,
         minute=int(now // 60),
         made_from=(catalogue.revision, statistics.stamp),
     )

@@ -10,7 +10,7 @@ from app.recommend import meaning
 from app.recommend.meaning import Codes
 from app.recommend.shelves import DAY, FRESH_DAYS, SOON_DAYS
 from app.recommend.situation import Situation
-from app.recommend.statistics import Cohort, cohorts_of
+from app.recommend.statistics import Cohort
 
 Numbers = NDArray[np.float32]
 DRIVERS_PAST_MAX = 50
@@ -64,21 +64,21 @@ def of(situation: Situation, codes: Codes) -> Signals:
 
 
 def _of_person(situation: Situation, codes: Codes) -> dict[str, Any]:
-    facts, known = situation.catalogue.facts, situation.known
-    interests = frozenset(known.interests)
-    chosen = [facts[code] for code in codes.tolist()]
-    households = [households_of(situation, code) for code in codes.tolist()]
-    return {
-        "interest": np.array([not interests.isdisjoint(one.categories) for one in chosen], np.float32),
-        "near": np.array([one.building_id in known.building_ids for one in chosen], np.float32),
-        "households": np.array([one[1] / (one[1] + 10) if one else 0 for one in households], np.float32),
-    }
+    facts, interests = situation.catalogue.facts, frozenset(situation.known.interests)
+    told: dict[str, Any] = {"near": situation.shelf.is_near[codes]}
+    if interests:
+        filed = (facts[code].categories for code in codes.tolist())
+        told["interest"] = np.array([not interests.isdisjoint(one) for one in filed], np.float32)
+    if situation.cohorts:
+        households = (households_of(situation, code) for code in codes.tolist())
+        told["households"] = np.array([one[1] / (one[1] + 10) if one else 0 for one in households], np.float32)
+    return told
 
 
 def households_of(situation: Situation, code: int) -> tuple[Cohort, int] | None:
     """The nearest of my household's likes of whom enough joined an item, and how many."""
-    for cohort in cohorts_of(situation.known):
-        if joined := situation.statistics.cohorts.get(cohort, {}).get(code):
+    for cohort in situation.cohorts:
+        if joined := situation.statistics.cohorts[cohort].get(code):
             return cohort, joined
     return None
 
@@ -91,8 +91,7 @@ def _by_meaning(situation: Situation, codes: Codes, like: NDArray[np.int32]) -> 
         return {"about": zeros, "past": zeros}
     if situation.own_words is None and situation.past_meaning is None:
         return {"about": zeros, "past": zeros}
-    meant = meaning.centred(catalogue.meaning, catalogue.vectors, codes)
-    meant *= catalogue.column("embedded")[codes][:, None]
+    meant = meaning.rows(catalogue.meaning, catalogue.vectors, catalogue.column("embedded"), codes)
     told = {"about": zeros, "past": zeros}
     if situation.own_words is not None:
         told["about"] = np.clip(meant @ situation.own_words / WORDS_FULL, 0, 1)
@@ -127,8 +126,7 @@ def _by_ranker(situation: Situation, codes: Codes) -> Numbers:
 def ranker_codes(situation: Situation, codes: Codes) -> NDArray[np.int32]:
     """The codes that the ranker has for items of the catalogue, -1 for what it does not know. Shapes: (m,) -> (m,)."""
     assert situation.ranker is not None
-    code_of, facts = situation.ranker.ranker.code_of, situation.catalogue.facts
-    return np.fromiter((code_of.get(str(facts[code].id), -1) for code in codes.tolist()), np.int32, len(codes))
+    return situation.ranker.codes_of(codes)
 
 
 def drivers(situation: Situation, codes: Codes) -> NDArray[np.int32]:

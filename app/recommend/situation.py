@@ -16,7 +16,7 @@ from app.recommend.feedback import COMMITTED, MEANINGS
 from app.recommend.knowing import Known
 from app.recommend.rankers import Loaded
 from app.recommend.shelves import Shelf
-from app.recommend.statistics import Statistics
+from app.recommend.statistics import Cohort, Statistics, cohorts_of
 from app.recommend.tables import FeedbackKind, ItemKind
 from models.ranker import Reading
 
@@ -52,6 +52,8 @@ class Situation:
     personalised: bool
     past: tuple[Past, ...] = ()
     ranker: Loaded | None = None
+    cohorts: tuple[Cohort, ...] = ()
+    """Of the resident's household, those of which something is known, the nearest first."""
     own_words: NDArray[np.float32] | None = None
     """What the profile says, centred, unit length."""
     past_meaning: NDArray[np.float32] | None = None
@@ -76,6 +78,7 @@ def look(
     situation = Situation(
         known, catalogue, statistics, shelf, _mask(known, catalogue, shelf, limit=limit, kinds=kinds), moment,
         known.personalised, past=past,
+        cohorts=tuple(one for one in cohorts_of(known) if one in statistics.cohorts) if known.personalised else (),
     )  # fmt: skip
     if known.personalised:
         _remember_meaning(situation, centres)

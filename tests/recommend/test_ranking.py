@@ -1,12 +1,15 @@
 """Which candidates stand where, why, and what another ranking would have brought: pure."""
 
 from datetime import datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
 
 from app.recommend import candidates, estimates, reasons
+from app.recommend.candidates import Source
 from app.recommend.catalogue import HOUSE
 from app.recommend.feedback import MEANINGS
 from app.recommend.meaning import top
@@ -30,21 +33,21 @@ def test_tables_are_complete():
 
 def test_categories_are_spread_and_providers_have_their_share():
     scores = np.linspace(1, 0.5, 40).astype(np.float32)
-    categories = ["亲子"] * 20 + ["运动"] * 20
+    categories = np.array([5] * 20 + [7] * 20, np.int32)
     providers = np.array([1] * 20 + [HOUSE] * 20, np.int32)
     plain = choose(scores, categories, np.full(40, HOUSE, np.int32), limit=10, rules=Rules(), seed=1)
-    assert {categories[pick.place] for pick in plain} == {"亲子", "运动"}
+    assert {categories[pick.place] for pick in plain} == {5, 7}
     assert plain[0].place == 0
     fair = choose(scores, categories, providers, limit=10, rules=Rules(share_max=0.3), seed=1)
     assert sum(providers[pick.place] == 1 for pick in fair) == 3
     # While nobody else has anything, the share is no reason to show less.
     alone = choose(scores, categories, np.ones(40, np.int32), limit=10, rules=Rules(share_max=0.3), seed=1)
     assert len(alone) == 10
-    assert choose(scores[:0], [], providers[:0], limit=10, rules=Rules(), seed=1) == []
+    assert choose(scores[:0], categories[:0], providers[:0], limit=10, rules=Rules(), seed=1) == []
 
 
 def test_lots_are_drawn_by_the_seed_with_the_propensities_that_are_kept():
-    scores, categories = np.linspace(1, 0, 30).astype(np.float32), [str(one) for one in range(30)]
+    scores, categories = np.linspace(1, 0, 30).astype(np.float32), np.arange(30, dtype=np.int32)
     rules, providers = Rules(exploration=0.3), np.full(30, HOUSE, np.int32)
     same = [choose(scores, categories, providers, limit=5, rules=rules, seed=7) for _ in range(2)]
     assert same[0] == same[1]
@@ -88,3 +91,26 @@ def test_when_something_begins_is_said_as_people_say_it(days, zh, en):
     at = datetime(2026, 11, 25, 14, tzinfo=SHANGHAI) + timedelta(days=days)
     assert reasons.day_and_time(at, now, SHANGHAI, "zh") == zh
     assert reasons.day_and_time(at, now, SHANGHAI, "en") == en
+
+
+def test_a_source_that_fails_is_left_out_and_one_that_is_slow_rests():
+    def broken(situation, limit):
+        raise ZeroDivisionError
+
+    def slow(situation, limit):
+        sum(range(200_000))
+        return np.array([3], np.int32)
+
+    anyone: Any = SimpleNamespace(personalised=True)
+    sources = (
+        Source("broken", broken, limit=5, timeout_ms=50),
+        Source("slow", slow, limit=5, timeout_ms=0),
+        Source("popular", lambda situation, limit: np.array([1, 3], np.int32), limit=5, timeout_ms=50, personal=False),
+    )
+    resting: dict[str, float] = {}
+    first, second = (candidates.gather(anyone, limit=2, sources=sources, resting=resting) for _ in range(2))
+    assert (first.codes.tolist(), first.sources, first.failed) == ([3, 1], ["slow", "popular"], ["broken"])
+    assert (second.codes.tolist(), set(resting)) == ([1, 3], {"slow"})
+    # Who wants nothing personal is not looked at by personal sources.
+    anyone.personalised = False
+    assert candidates.gather(anyone, limit=2, sources=sources).failed == []
