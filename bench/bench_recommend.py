@@ -9,12 +9,12 @@ import resource
 import tempfile
 import time
 from contextlib import AsyncExitStack
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import numpy as np
-from scipy import sparse
 from threadpoolctl import threadpool_limits
 
 from app import db, embedded, migrate
@@ -89,7 +89,7 @@ async def serving(services: embedded.Services, folder: Path, sizes: list[int]) -
     async with AsyncExitStack() as stack:
         runtime = _opened(stack, services, folder, DrawnEmbedder())
         plain = services.database_superuser_url.replace("+asyncpg", "").rsplit("/", 1)[0] + "/linli"
-        superuser = await asyncpg.connect(plain)
+        superuser = await asyncpg.connect(plain)  # type: ignore[no-untyped-call]
         stack.push_async_callback(superuser.close)
         for items in sizes:
             before = _resident_mib()
@@ -125,7 +125,7 @@ async def _serve(runtime: Runtime, town: RecommendTown, *, before: float) -> boo
     }
     await ours()  # Reads the catalogue, the statistics and the ranker.
     first = latencies[0]
-    with threadpool_limits(1, "blas"):
+    with threadpool_limits(1, "blas"):  # type: ignore[no-untyped-call]
         ratios = await pairs.compare(sides, pairs=ROUNDS)
     print(f"\n{town.items} items, {len(town.callers)} residents, {len(town.known.items)} events")
     pairs.table(ratios, unit="lists/s")
@@ -141,14 +141,13 @@ async def _serve(runtime: Runtime, town: RecommendTown, *, before: float) -> boo
 
 def _implicit(town: RecommendTown) -> Side:
     """Its way for one user at a time: factors of the people known beforehand, no rules, no reasons."""
-    from implicit.cpu.als import AlternatingLeastSquares
-
-    with threadpool_limits(1, "blas"):
-        model = AlternatingLeastSquares(factors=town.arrays["factors"].shape[1], num_threads=1)
+    als: Any = import_module("implicit.cpu.als")
+    with threadpool_limits(1, "blas"):  # type: ignore[no-untyped-call]
+        model = als.AlternatingLeastSquares(factors=town.arrays["factors"].shape[1], num_threads=1)
     batches = Batches(town.arrays, town.known)
     model.item_factors = town.arrays["factors"]
     model.user_factors = batches.vectors(np.arange(town.known.shape[0]))
-    taken = sparse.csr_matrix(town.known.matrix())
+    taken = town.known.matrix()
     people = np.random.default_rng(4).permutation(town.known.shape[0])
     place = 0
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import asyncpg
 import numpy as np
@@ -132,13 +132,13 @@ async def _keep_feedback(superuser: asyncpg.Connection, community_id: UUID, even
     known = encode(events)
     assert known.times is not None
     owners = np.repeat(np.arange(known.shape[0]), np.diff(known.starts))
-    random = np.random.default_rng(2)
     rows = (
         (
-            UUID(bytes=random.bytes(16), version=4), community_id, UUID(known.item_ids[item]),
+            uuid4(), community_id, UUID(known.item_ids[item]),
             UUID(known.user_ids[owner]), "liked", "", datetime.fromtimestamp(at, UTC), datetime.fromtimestamp(at, UTC),
         )
         for owner, item, at in zip(owners, known.items, known.times, strict=True)
     )  # fmt: skip
     columns = ["id", "community_id", "item_id", "resident_id", "kind", "occasion", "at", "created_at"]
-    await superuser.copy_records_to_table("item_feedback", records=rows, columns=columns, timeout=300)
+    copy: Any = superuser.copy_records_to_table
+    await copy("item_feedback", records=rows, columns=columns, timeout=300)

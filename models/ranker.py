@@ -172,7 +172,7 @@ class Ranker:
             return np.zeros(n, np.float32), 0.0
         if source == "factors":
             vector = self.vector_of(items, weights)
-            return self._factors @ vector, float(np.sqrt(max(vector @ self._gram @ vector, 0) / n))
+            return self._factors @ vector, float(np.sqrt(max(float(vector @ self._gram @ vector), 0.0) / n))
         if source == "sequence":
             weights = weights * fading(len(weights), self._decay)
         rows = self._row_of[source][items]
@@ -260,11 +260,9 @@ def fading(length: int, decay: float) -> Scores:
 
 def best(scores: Scores, limit: int) -> tuple[Codes, Scores]:
     """Places of the greatest scores above 0, best first, ties by place, and the scores. Shapes: (n,) -> (m,), (m,)."""
-    limit = min(limit, len(scores))
-    if limit <= 0:
-        return np.empty(0, np.int32), np.empty(0, np.float32)
-    places = np.argpartition(-scores, limit - 1)[:limit]
-    places = places[scores[places] > 0]
+    places = np.flatnonzero(scores > 0)  # Few, of sources that are rows of neighbours.
+    if len(places) > limit:
+        places = places[np.argpartition(scores[places], len(places) - limit)[len(places) - limit :]]
     places = places[np.lexsort((places, -scores[places]))]
     return places.astype(np.int32), scores[places]
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -70,16 +71,16 @@ def evaluate(train: Events, test: Events, *, protocol: Protocol, seed: int, say:
     choosing = time.perf_counter() - started
     say("fitting the sources")
     started = time.perf_counter()
-    seconds: dict[str, float] = {}
-    arrays = train_ranker.refit(train, settings, weights, seed=seed, seconds=seconds)
+    spent: dict[str, float] = {}
+    arrays = train_ranker.refit(train, settings, weights, seed=seed, seconds=spent)
     fitting = time.perf_counter() - started
     report.facts |= {"settings": vars(settings), "blend_weights": weights.tolist(), "held_out": learnt,
                      "choosing_seconds": choosing, "fit_seconds": fitting}  # fmt: skip
     batches = Batches(arrays, known)
     for source in SOURCES:
         say(f"asking {source}")
-        figures = measures.measure(known, asked, lambda users, name=source: batches.scores(name, users))
-        report.lines.append(Line(source, figures, seconds[source]))
+        figures = measures.measure(known, asked, partial(batches.scores, source))
+        report.lines.append(Line(source, figures, spent[source]))
     say("asking the blend")
     report.lines.append(Line("blend", measures.measure(known, asked, batches.blended), choosing + fitting))
     report.rows = list(_rows(known, asked, batches.blended))

@@ -144,7 +144,8 @@ class _Town:
             odds *= np.where(self.codes == self.codes[last], FOLLOWS / 3, 1.0)
             if self.next_of[last] >= 0:
                 odds[self.next_of[last]] *= FOLLOWS * 5
-        return odds
+        told: NDArray[np.float64] = odds
+        return told
 
     def take(self, person: int, item: int, day: int) -> None:
         self.free[person, item] = False

@@ -81,6 +81,8 @@ class Catalogue:
     code_of: dict[UUID, int] = field(default_factory=dict)
     by_building: dict[UUID, set[int]] = field(default_factory=dict)
     """Codes of items that are for some buildings only."""
+    at_building: dict[UUID, set[int]] = field(default_factory=dict)
+    """Codes of items that take place there."""
     by_category: dict[str, set[int]] = field(default_factory=dict)
     providers: dict[str, int] = field(default_factory=lambda: {"": HOUSE})
     categories: dict[str, int] = field(default_factory=dict)
@@ -144,11 +146,12 @@ def _put(catalogue: Catalogue, row: Any) -> None:
         catalogue.facts.append(facts)
         _make_room(catalogue)
     else:
-        for codes in (*catalogue.by_building.values(), *catalogue.by_category.values()):
-            codes.discard(code)
+        _unfile(catalogue, code)
         catalogue.facts[code] = facts
     for building_id in row.building_ids:
         catalogue.by_building.setdefault(building_id, set()).add(code)
+    if row.building_id is not None:
+        catalogue.at_building.setdefault(row.building_id, set()).add(code)
     for category in row.categories:
         catalogue.by_category.setdefault(category, set()).add(code)
     filed = facts.categories[0] if facts.categories else str(facts.kind)
@@ -174,6 +177,18 @@ def _put(catalogue: Catalogue, row: Any) -> None:
         catalogue.vectors[code] = vector
         if catalogue.meaning is not None:
             catalogue.meaning.stale.add(code)
+
+
+def _unfile(catalogue: Catalogue, code: int) -> None:
+    """Out of all that it was filed under before it changed."""
+    before = catalogue.facts[code]
+    for category in before.categories:
+        catalogue.by_category[category].discard(code)
+    if before.building_id is not None:
+        catalogue.at_building[before.building_id].discard(code)
+    if catalogue.columns["narrowed"][code]:
+        for codes in catalogue.by_building.values():
+            codes.discard(code)
 
 
 def _make_room(catalogue: Catalogue) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from app.recommend.catalogue import HOUSE
 from app.recommend.signals import FEATURES, WEIGHTS, Numbers
 
-SAME_CATEGORY = 0.1
+SAME_CATEGORY = 0.08
 """Off the score for each item of a category that stands above."""
 POOL_TIMES, POOL_MIN = 3, 10
 """Who may be tried: the best so many times the list's length that are left."""

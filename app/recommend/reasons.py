@@ -19,6 +19,8 @@ PEOPLE_MIN = 5
 ALIKE_MIN, WORDS_MIN = 0.5, 0.5
 """Signals from which on an item is said to be like another, or to fit what somebody wrote."""
 QUOTED_CHARS = 24
+NEIGHBOURS, CROWD = 0.3, 0.25
+"""How strong as a reason. What everybody likes weighs much in a score and tells a person little."""
 
 WEEKDAYS = {"zh": "一二三四五六日", "en": ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")}
 DID: dict[FeedbackKind, tuple[str, str]] = {
@@ -54,7 +56,7 @@ WORDS: dict[str, tuple[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """`facts` are what the words are made of; `strength` is how much of the score it stands for."""
+    """`facts` are what the words are made of; `strength` orders the reasons of one item."""
 
     code: str
     text: str
@@ -150,15 +152,14 @@ def _households(situation: Situation, item: Item, language: str) -> Reason | Non
         return None
     (cohort, value), households = counted
     template = COHORTS.get(cohort) or COHORTS[f"{cohort}-{value}"]
-    strength = WEIGHTS["households"] * item.said["households"]
-    return _reason("households", language, strength, template=template, households=households, cohort=cohort)
+    return _reason("households", language, NEIGHBOURS, template=template, households=households, cohort=cohort)
 
 
 def _popular(situation: Situation, item: Item, language: str) -> Reason | None:
     people = int(situation.statistics.people[item.code]) if item.code < len(situation.statistics.people) else 0
     if people < PEOPLE_MIN:
         return None
-    return _reason("popular", language, WEIGHTS["popular"] * item.said["popular"], people=people)
+    return _reason("popular", language, CROWD * item.said["popular"], people=people)
 
 
 def _fresh(situation: Situation, item: Item, language: str) -> Reason | None:

@@ -58,7 +58,9 @@ def make(catalogue: Catalogue, statistics: Statistics, audience: Audience, *, no
     created = catalogue.column("created_at")
     fresh = mask & (created > now - FRESH_DAYS * DAY)
     near = np.zeros(len(catalogue), np.bool_)
-    near[[code for code in np.flatnonzero(mask) if catalogue.facts[code].building_id in audience.building_ids]] = True
+    for building_id in audience.building_ids:
+        near[list(catalogue.at_building.get(building_id, ()))] = True
+    near &= mask
     popular = statistics.padded(len(catalogue))
     return Shelf(
         audience,

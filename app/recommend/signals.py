@@ -37,7 +37,7 @@ Of the practice items few reach them, and what has nothing to do with each other
 FEATURES = ("ranker", "about", "past", "interest", "near", "soon", "households", "fresh", "popular")
 WEIGHTS: dict[str, float] = {
     "ranker": 1.2, "about": 0.6, "past": 0.5, "interest": 0.5, "near": 0.15, "soon": 0.2, "households": 0.2,
-    "fresh": 0.1, "popular": 1.0,
+    "fresh": 0.1, "popular": 1.5,
 }  # fmt: skip
 """What a score is made of; a test proves it complete. The ranker's own blend is learned, these are house rules."""
 

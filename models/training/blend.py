@@ -134,6 +134,7 @@ def lesson_of(batches: Batches, asked: Asked, places: NDArray[np.int64]) -> Less
     ideal = np.concatenate([[0], np.cumsum(1 / np.log2(np.arange(2, 12)))])[np.minimum(sizes, 10)]
     if not parts:
         nothing = np.zeros((0, 0, len(BLENDED)), np.float32)
-        return Lesson(nothing, *np.zeros((2, 0, 0), bool), ideal, sizes)
+        none = np.zeros((0, 0), bool)
+        return Lesson(nothing, none, none, ideal, sizes)
     features, hits, void = (np.concatenate(one) for one in zip(*parts, strict=True))
     return Lesson(features, hits, void, ideal, batches.lengths(asked.users[places]))

@@ -111,8 +111,8 @@ def ease_weights(matrix: Any, regularization: float, people: NDArray[np.float64]
     inverse, failed = linear.dpotri(factor, lower=1, overwrite_c=1)
     assert not failed
     lower = np.tril(inverse, -1)
-    weights = (lower + lower.T) / -np.diag(inverse)
-    return weights.astype(np.float32)
+    weights: Scores = ((lower + lower.T) / -np.diag(inverse)).astype(np.float32)
+    return weights
 
 
 def fit_factors(known: Interactions, settings: Settings, *, seed: int) -> Scores:

@@ -49,7 +49,8 @@ def _random(events: Events, share: float, seed: int, least: int) -> NDArray[np.b
     _, users = np.unique(events.users, return_inverse=True)
     drawn = np.random.default_rng(seed).random(len(users))
     place, size = _place_in_user(users, np.lexsort((drawn, users)))
-    return place < np.minimum(np.maximum(np.floor(size * share), least), size - 1)
+    asked: NDArray[np.bool_] = place < np.minimum(np.maximum(np.floor(size * share), least), size - 1)
+    return asked
 
 
 def _last(events: Events) -> NDArray[np.bool_]:
@@ -57,7 +58,8 @@ def _last(events: Events) -> NDArray[np.bool_]:
     _, users = np.unique(events.users, return_inverse=True)
     _, items = np.unique(events.items, return_inverse=True)
     place, size = _place_in_user(users, np.lexsort((items, events.times, users)))
-    return (place == size - 1) & (size >= 2)
+    asked: NDArray[np.bool_] = (place == size - 1) & (size >= 2)
+    return asked
 
 
 def _later(events: Events, share: float) -> NDArray[np.bool_]:

@@ -16,7 +16,7 @@ from models.training.sources import Settings
 
 CHOICES: Mapping[Source, tuple[Mapping[str, float], ...]] = {
     "neighbours": tuple({"neighbours_k1": k1, "neighbours_b": b} for k1, b in ((100.0, 0.3), (1.2, 0.75))),
-    "ease": tuple({"ease_regularization": value} for value in (400.0, 1_000.0, 100.0, 10.0)),
+    "ease": tuple({"ease_regularization": value} for value in (400.0, 700.0, 1_000.0, 100.0, 10.0)),
     "factors": tuple(
         {"factors_alpha": alpha, "factors_regularization": prior, "factors": width}
         for alpha, prior, width in ((10.0, 100.0, 64), (40.0, 100.0, 128), (10.0, 10.0, 64), (5.0, 3.0, 32))

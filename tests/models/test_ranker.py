@@ -36,7 +36,9 @@ def history(*codes):
 def test_a_click_changes_what_every_source_says_and_the_list(data):
     model = ranker.load(data)
     codes = np.arange(len(model.item_ids), dtype=np.int32)
-    one, two = model.source_scores(*history(1, 2), codes), model.source_scores(*history(1, 2, 7), codes)
+    before, after = history(1, 2), history(1, 2, 7)
+    one = model.source_scores(before[0], before[1], codes)
+    two = model.source_scores(after[0], after[1], codes)
     assert one.shape == (len(codes), len(SOURCES))
     assert (one != two).any(axis=0).all()
     for source in SOURCES:
@@ -44,7 +46,7 @@ def test_a_click_changes_what_every_source_says_and_the_list(data):
         assert 0 < len(found) <= 5
         assert not set(found.tolist()) & {1, 2, 7}
         assert (np.diff(scores) <= 0).all()
-    features = model.features(*history(1, 2, 7), codes)
+    features = model.features(after[0], after[1], codes)
     assert features.shape == (len(codes), len(ranker.FEATURE_NAMES))
     assert model.score(features).shape == codes.shape
     lower, upper = (model.read(*history(*some)).ranked(limit=5)[0] for some in ((0, 1, 2), (20, 21, 22)))
@@ -90,7 +92,7 @@ def test_a_damaged_file_is_refused_and_never_unpickled(data):
             continue
     pickled = io.BytesIO()
     arrays = ranker.arrays_of(data)
-    np.savez(pickled, **{**arrays, "item_ids": arrays["item_ids"].astype(object)})
+    np.savez(pickled, allow_pickle=True, **{**arrays, "item_ids": arrays["item_ids"].astype(object)})
     with pytest.raises(WeightsDamaged):
         ranker.load(pickled.getvalue())
 

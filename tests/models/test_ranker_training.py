@@ -6,6 +6,7 @@ import scipy.sparse
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from models.ranker import BLENDED
 from models.training import blend, measures, sources, splits
 from models.training.interactions import Events, encode
 from models.training.measures import Asked
@@ -79,6 +80,8 @@ def test_no_split_leaks(rows, protocol, seed):
     users, items, times = (np.array([row[place] for row in rows], dtype=float) for place in range(3))
     events = Events(users.astype(int).astype(str), items.astype(int).astype(str), None, times)
     train, test = splits.divide(events, protocol, seed=seed)
+    assert train.times is not None
+    assert test.times is not None
     known = set(zip(train.users.tolist(), train.items.tolist(), strict=True))
     asked = list(zip(test.users.tolist(), test.items.tolist(), strict=True))
     assert not known & set(asked)
@@ -118,13 +121,13 @@ def test_the_blend_finds_the_source_that_knows_and_is_never_worse_than_the_best(
     people, items = 200, 40
     hits = random.random((people, items)) < 0.1
     hits[:, 0] |= ~hits.any(axis=1)
-    features = random.normal(size=(people, items, len(blend.BLENDED))).astype(np.float32)
+    features = random.normal(size=(people, items, len(BLENDED))).astype(np.float32)
     features[..., 1] += hits
     features[..., 2] += 2 * hits
     ideal = np.array([(1 / np.log2(np.arange(2, 2 + min(count, 10)))).sum() for count in hits.sum(axis=1)])
     lesson = blend.Lesson(features, hits, np.zeros_like(hits), ideal, np.full(people, 3))
-    alone = [blend.ndcg(lesson, weights) for weights in np.eye(len(blend.BLENDED), dtype=np.float32)]
-    reached = blend.ascend(lesson, np.eye(len(blend.BLENDED), dtype=np.float32)[2])
+    alone = [blend.ndcg(lesson, weights) for weights in np.eye(len(BLENDED), dtype=np.float32)]
+    reached = blend.ascend(lesson, np.eye(len(BLENDED), dtype=np.float32)[2])
     assert int(np.argmax(alone)) == 2
     assert blend.ndcg(lesson, reached) > 1.02 * max(alone)
     assert reached[2] > reached[1] > reached[0]

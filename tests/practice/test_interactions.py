@@ -32,7 +32,7 @@ def test_tastes_seasons_popularity_and_homes_leave_their_marks(town):
     people, items, told = town
     facts = {item.id: item for item in items}
     person_of = {one.resident.id: one for one in people}
-    taken = defaultdict(Counter)
+    taken: dict[str, Counter[str]] = defaultdict(Counter)
     for one in told:
         taken[person_of[one.resident_id].group][facts[one.item_id].category] += 1
     assert set(taken) == set(interactions.GROUPS)

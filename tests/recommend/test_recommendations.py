@@ -1,9 +1,11 @@
 """A resident gets recommendations that suit, says why and how they change, and decides what is used of them."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from app.runtime import Runtime
 from tests.conftest import Client
 from tests.make import Make, Person
 from tests.recommend.town import at, open_item, open_town, recommended, set_profile, tell, titles
@@ -173,3 +175,31 @@ async def test_an_empty_community_and_one_of_one_resident(client: Client, make: 
     await run_jobs()
     await tell(client, resident, "liked", only)
     assert titles(await recommended(client, resident)) == []
+
+
+async def test_households_are_told_of_from_five_on_and_what_was_shown_too_often_rests(
+    client: Client, make: Make, manager: Person, run_jobs: Any, runtime: Runtime, clock: Any
+):
+    town = await open_town(client, manager, run_jobs)
+    building = await make.building()
+    mine = await make.resident(building_id=building)
+
+    async def told() -> set[str]:
+        runtime.caches.pop("recommend", None)
+        listed = await recommended(client, mine, 50)
+        return {
+            why["text"] for one in listed["items"] for why in one["reasons"] if why["code"] in {"households", "popular"}
+        }
+
+    neighbours = [await make.resident(building_id=building) for _ in range(5)]
+    for neighbour in neighbours[:4]:
+        await tell(client, neighbour, "joined", town["猫咪互助群"])
+    assert await told() == set()
+    await tell(client, neighbours[4], "joined", town["猫咪互助群"])
+    assert await told() == {"和您同楼栋的家庭中，有5户选择了它", "最近有5位邻居看过或参加"}
+    # Shown on five days without anything coming of it, an item rests.
+    first = titles(await recommended(client, mine, 3))
+    for _ in range(5):
+        clock.now += timedelta(days=1)
+        shown = titles(await recommended(client, mine, 3))
+    assert not set(first) & set(shown)
