@@ -3,6 +3,7 @@
 from alembic import op
 
 from app.db import fence_sql
+from migrations.going_back import drop_tables
 
 revision = "0018"
 down_revision = "0017"
@@ -206,5 +207,4 @@ def upgrade() -> None:
 def downgrade() -> None:
     for signature in FUNCTIONS:
         op.execute(f"DROP FUNCTION {signature}")
-    for table in reversed(FENCED):
-        op.execute(f"DROP TABLE {table}")
+    drop_tables([*reversed(FENCED)])

@@ -3,6 +3,7 @@
 from alembic import op
 
 from app.db import fence_sql
+from migrations.going_back import drop_tables
 
 revision = "0020"
 down_revision = "0019"
@@ -66,6 +67,6 @@ def upgrade() -> None:
 def downgrade() -> None:
     for signature in FUNCTIONS:
         op.execute(f"DROP FUNCTION {signature}")
-    op.execute("DROP TABLE assignment_rules")
+    drop_tables(["assignment_rules"], altered=["work_order_files", "incidents"])
     op.execute("ALTER TABLE work_order_files DROP COLUMN removed_at")
     op.execute("ALTER TABLE incidents DROP COLUMN chased_count, DROP COLUMN chase_at")
