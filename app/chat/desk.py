@@ -11,9 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.chat.tables import Conversation
 from app.chat.texts import Text, say
 from app.people import communities
+from app.people.local_time import clock
 from app.people.tables import Community
 from app.service_desk import deadlines, working_time
-from app.service_desk.local_time import clock
 
 CALL_BACK = timedelta(hours=2)
 """Within so long somebody calls back who could not be had at once; counted from the opening where it is closed."""

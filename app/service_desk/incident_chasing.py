@@ -13,11 +13,11 @@ from app.db import Tenant
 from app.notices import deliveries
 from app.people import communities
 from app.people.callers import system_caller
+from app.people.local_time import zone_of
 from app.queue import Job, Lane
 from app.runtime import Runtime
 from app.service_desk import desk, incident_words, incidents
 from app.service_desk.incident_tables import LIVE, Incident, IncidentStatus
-from app.service_desk.local_time import zone_of
 
 CHASE_INCIDENT = "service_desk.chase_incident"
 PAUSE_MAX = timedelta(days=1)

@@ -12,6 +12,7 @@ from sqlalchemy import exists, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.people.callers import Caller
+from app.people.local_time import zone_of
 from app.runtime import Runtime
 from app.safety import emergencies
 from app.service_desk import incident_views, incident_words, incidents, meaning, places, space_chains, triaging
@@ -21,7 +22,6 @@ from app.service_desk.incident_schemas import MatchIn
 from app.service_desk.incident_tables import LIVE, FollowSource, Incident
 from app.service_desk.incident_words import Words
 from app.service_desk.likeness import Vector
-from app.service_desk.local_time import zone_of
 from app.service_desk.places import Found
 
 REPORT_CHARS_MAX = 120
