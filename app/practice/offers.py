@@ -78,12 +78,13 @@ def facts(world: World) -> list[ItemFacts]:
 
 
 def feedback_rows(world: World, *, now: datetime) -> list[dict[str, Any]]:
-    """Rows of what the people of the first community did within the year before."""
+    """Rows of what the people of the first community did within the year before. Who is new there has done nothing."""
     community_id = world.communities[0].id
     items = facts(world)
     later = now - (YEAR_START + timedelta(days=DAYS))
     rows = []
-    for told in interactions.happenings(interactions.people_of(world, community_id)[::ONE_IN], items):
+    people = [one for one in interactions.people_of(world, community_id)[::ONE_IN] if one.resident.verified]
+    for told in interactions.happenings(people, items):
         kind, at = FeedbackKind(told.kind), told.at + later
         rows.append(
             {
