@@ -1,7 +1,7 @@
 # One image for `linli web`, `linli worker`, `linli migrate`. Postgres, Redis and vLLM are other containers.
 FROM python:3.12-slim
 
-ENV PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 LINLI_DATA_DIR=/data LINLI_WEB_HOST=0.0.0.0
+ENV PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 LINLI_DATA_DIR=/data LINLI_WEB_HOST=0.0.0.0 OPENBLAS_NUM_THREADS=1
 WORKDIR /linli
 
 COPY app/requirements.txt app/requirements.txt

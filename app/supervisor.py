@@ -161,6 +161,8 @@ class Supervisor:
             # Not shared: a worker that somebody starts by hand could not have the same port.
             values["LINLI_WORKER_METRICS_PORT"] = str(embedded.keep_port(self.folder, "worker_metrics"))
         self.environment |= values | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+        # A request's small products are slower on several threads, which wait for each other on busy cores.
+        self.environment.setdefault("OPENBLAS_NUM_THREADS", "1")
         self.environment.pop("LINLI_DATABASE_OWNER_URL", None)
 
     def _secret_key(self) -> str:
