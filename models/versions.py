@@ -49,7 +49,7 @@ CATEGORIES = Version(
 EMERGENCIES = Version(
     "emergencies",
     "emergencies.npz",
-    "ee6b71ba9f5abd2e7090c47b6290feb7ba6fc1fa6886bec9ff510e7e98ffe0d7",
+    "07b92f6fc98daf4c0543da61737f683a0ad66e2b3deee9f555a6825f525200ab",
     CLASSIFIER_SHAPES,
 )
 LIVE = (INTENTS, CATEGORIES, EMERGENCIES)
