@@ -49,7 +49,7 @@ CATEGORIES = Version(
 EMERGENCIES = Version(
     "emergencies",
     "emergencies.npz",
-    "07b92f6fc98daf4c0543da61737f683a0ad66e2b3deee9f555a6825f525200ab",
+    "c2ccd41335e7f35500e5810a1e8f28feaf5cd60ab82c88833845bd5c998b8839",
     CLASSIFIER_SHAPES,
 )
 LIVE = (INTENTS, CATEGORIES, EMERGENCIES)

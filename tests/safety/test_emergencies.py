@@ -101,7 +101,7 @@ def test_the_second_voice_is_asked_only_where_the_rules_are_not_sure():
     ("text", "share", "alarms"),
     [
         ("我喘不上气,哮喘药找不到", 0.0, True), ("楼道里冒烟", 0.0, False), ("楼道里冒烟", 0.15, True),
-        ("楼道里冒烟,快来人", 0.0, True), ("露台烤肉冒烟正常吗", 0.4, False), ("露台烤肉冒烟正常吗", 0.6, True),
+        ("楼道里冒烟,快来人", 0.0, True), ("露台烤肉冒烟正常吗", 0.1, False), ("露台烤肉冒烟正常吗", 0.3, True),
         ("说是烤肉,现在冒烟正常吗,快来人", 0.15, True), ("楼道里冒烟" + "。" * 300, 0.0, True),
     ],
 )  # fmt: skip
