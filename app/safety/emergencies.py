@@ -63,7 +63,17 @@ NEGATED = re.compile(
 )
 NEGATED_CHARS = 24
 ALL_IS_WELL = ("resolved", "fire_out", "found_again")
-EVERYDAY = ("everyday", "resolved", "fire_out", "found_again", "past", "exaggeration", "minor", "minor_harm", "near_miss")
+EVERYDAY = (
+    "everyday",
+    "resolved",
+    "fire_out",
+    "found_again",
+    "past",
+    "exaggeration",
+    "minor",
+    "minor_harm",
+    "near_miss",
+)
 """Concepts that cast doubt wherever they stand."""
 PRESSING = ("cry", "now")
 STRUCK_OUT = "□"
