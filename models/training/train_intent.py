@@ -34,13 +34,16 @@ NEARLY_EMERGENCIES = ("falling_object", "multi_intent")
 WRAPPED_EVERY = 2
 WRAPS = {
     "zh": (
-        "请问物业有人吗，{}", "@物业 {}，麻烦看看，谢谢", "大家好，{}，有没有人知道怎么办", "不好意思打扰了，{}", "{}，物业能不能来个人",
-        "各位邻居，{}，有人在吗", "师傅您好，{}，什么时候能来", "刚才遛狗看到，{}", "群里谁在家，{}", "{}，谁负责，打哪个电话",
+        "请问物业有人吗，{}", "@物业 {}，麻烦看看，谢谢", "大家好，{}，有没有人知道怎么办", "不好意思打扰了，{}",
+        "{}，物业能不能来个人",
+        "各位邻居，{}，有人在吗", "师傅您好，{}，什么时候能来", "刚才遛狗看到，{}", "群里谁在家，{}",
+        "{}，谁负责，打哪个电话",
         "我在上班，家人说{}，麻烦帮忙看看", "@管家 {}", "{}，谢谢大家", "请问一下，{}",
         "{}，怎么办", "{}，要赔偿吗", "如果没人来就糟了，{}", "{}，不知道是不是误报", "昨晚开始{}",
     ),
     "en": (
-        "hi all, {}", "sorry to bother, {}", "{}, can someone check please", "neighbors, {}, thanks", "{}, who do I call?",
+        "hi all, {}", "sorry to bother, {}", "{}, can someone check please", "neighbors, {}, thanks",
+        "{}, who do I call?",
         "hello, {}, when can someone come", "is anyone from the office here? {}", "{}, what should I do?",
         "{}, when will someone come", "since yesterday {}", "{}, what to do", "is it normal? {}",
     ),
