@@ -1,8 +1,8 @@
 """A classifier as a second voice: it adds to what the rules found, and silences what else speaks against.
 
 It is heard by the wording alone at once, and by the meaning too where an embedder is at hand: `listen` never waits
-longer than `MEANING_SECONDS_MAX` for that. A firm alarm of the rules that nothing in the text speaks against is never
-silenced, and neither it nor one that the wording bears out waits for anything.
+longer than `MEANING_SECONDS_MAX` for that. A firm alarm of the rules is never silenced, and neither it nor one that the
+wording bears out waits for anything.
 """
 
 import asyncio
@@ -46,9 +46,9 @@ mistaken, so that it adds about one false alarm in sixty of those."""
 
 SILENCED_WHOLE = (0.01, 0.2)
 SILENCED_WORDING = (0.005, 0.05)
-"""Below which share an alarm of the rules is none: where one thing speaks against it, and where two do.
+"""Below which share an alarm that only broad signs told is none: as it stands, and where words cast doubt on it too.
 
-Against it speak words that cast doubt and that only broad signs told it; that it presses makes up for one of them."""
+That it presses makes up for one of these."""
 AGREES = 0.8
 """From this share of the wording on, an alarm of the rules does not wait for the meaning."""
 
@@ -116,13 +116,15 @@ def _opinion(text: str, vector: Vectors | None) -> Opinion | None:
 
 
 def _is_settled(text: str, reading: Reading) -> bool:
-    """Whether nobody is asked: an alarm that nothing speaks against, or a text too long for the voice."""
+    """Whether nobody is asked: a firm alarm, or a broad one that presses, or a text too long for the voice."""
     stands = reading.sure is not None and _silenced_below(reading, SILENCED_WHOLE) == 0
     return stands or len(text) > TEXT_CHARS_MAX
 
 
 def _silenced_below(reading: Reading, shares: tuple[float, float]) -> float:
-    against = reading.doubted + (not reading.firm) - reading.pressing
+    if reading.firm:
+        return 0.0
+    against = 1 + reading.doubted - reading.pressing
     return 0.0 if against <= 0 else shares[against - 1]
 
 

@@ -44,9 +44,9 @@ def test_there_are_enough_sentences_each_once_and_none_in_both_files():
 
 FLOORS = [
     (TUNED, emergencies.RULES, 0.95, 0.048),
-    (TUNED, emergencies.WORDING, 0.99, 0.016),
+    (TUNED, emergencies.WORDING, 0.99, 0.018),
     (UNTRAINED, emergencies.RULES, 0.95, 0.095),
-    (UNTRAINED, emergencies.WORDING, 0.975, 0.055),
+    (UNTRAINED, emergencies.WORDING, 0.975, 0.065),
     (HELD_OUT, emergencies.RULES, 0.98, 0.02),
     (HELD_OUT, emergencies.WORDING, 0.99, 0.02),
     (HELD_OUT_2, emergencies.RULES, 0.88, 0.065),
