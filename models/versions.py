@@ -49,7 +49,7 @@ CATEGORIES = Version(
 EMERGENCIES = Version(
     "emergencies",
     "emergencies.npz",
-    "ee6b71ba9f5abd2e7090c47b6290feb7ba6fc1fa6886bec9ff510e7e98ffe0d7",
+    "c2ccd41335e7f35500e5810a1e8f28feaf5cd60ab82c88833845bd5c998b8839",
     CLASSIFIER_SHAPES,
 )
 LIVE = (INTENTS, CATEGORIES, EMERGENCIES)

@@ -19,9 +19,10 @@ from app.chat.texts import Text, say
 from app.chat.turns import TURNS
 from app.clock import CLOCK
 from app.db import is_away
-from app.errors import AppError
+from app.errors import AppError, RateLimited
 from app.knowledge.language import language_of
 from app.people.callers import Caller
+from app.rest.rate_limits import RateLimits
 from app.runtime import Runtime
 from app.safety import emergencies, second_voice
 from app.safety.emergencies import Emergency
@@ -35,13 +36,19 @@ FOLLOW_UP_CHARS_MAX = 60
 """Longer messages are questions of their own."""
 
 
-def find_emergency(text: str) -> Emergency | None:
-    """The emergency that a question tells of by rules and wording. Pure, at most a millisecond or two."""
-    return second_voice.find(text, second_voice.by_wording)
+async def hear_emergency(runtime: Runtime, limits: RateLimits, caller: Caller, text: str) -> Emergency | None:
+    """The emergency that a question tells of: by rules and wording at once, within the limits by the meaning too.
 
-
-async def hear_emergency(runtime: Runtime, text: str) -> Emergency | None:
-    """What `find_emergency` did not find, by the meaning: to be asked after the limits, for it takes the embedder."""
+    Raises RateLimited; but whoever the rules hear is never refused, so over the limit their word alone counts.
+    """
+    if (found := second_voice.find_at_once(text)) is not None:
+        return found
+    try:
+        await limits.check("turn", caller.key, per_minute_max=runtime.settings.turns_per_minute_max)
+    except RateLimited:
+        if (alone := emergencies.find(text)) is not None:
+            return alone
+        raise
     return await second_voice.listen(text, runtime.embedder)
 
 
@@ -49,7 +56,7 @@ async def ask(
     session: AsyncSession, runtime: Runtime, caller: Caller, *, text: str, emergency: Emergency | None,
     conversation_id: UUID | None = None, history: list[dict[str, str]] | None = None,
 ) -> Turn:  # fmt: skip
-    """The turn of a question: answered already for an emergency (`find_emergency`) and what follows one, else waiting.
+    """The turn of a question: answered already for an emergency (`hear_emergency`) and what follows one, else waiting.
 
     Raises as `conversations.start_turn`; an emergency is never refused, but for being empty.
     """

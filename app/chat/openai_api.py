@@ -86,14 +86,11 @@ async def post_chat_completion(
 ) -> Response:
     """Ask as with OpenAI's API. System messages are not followed: the community's rules are its own."""
     *earlier, last = body.messages
-    emergency = asking.find_emergency(last.text) if last.role == "user" else None
     limits: RateLimits = request.app.state.rate_limits
-    if emergency is None:
-        await limits.check("turn", caller.key, per_minute_max=runtime.settings.turns_per_minute_max)
     if last.role != "user":
+        await limits.check("turn", caller.key, per_minute_max=runtime.settings.turns_per_minute_max)
         raise NoQuestion
-    if emergency is None:
-        emergency = await asking.hear_emergency(runtime, last.text)
+    emergency = await asking.hear_emergency(runtime, limits, caller, last.text)
     history = [{"role": m.role, "content": m.text} for m in earlier if m.role in ("user", "assistant") and m.text]
     async with runtime.transaction(caller.tenant) as session:
         turn = await asking.ask(session, runtime, caller, text=last.text, emergency=emergency, history=history)

@@ -78,10 +78,7 @@ async def post_turn(
     A message sent while an earlier one of the conversation still waits joins it.
     """
     limits: RateLimits = request.app.state.rate_limits
-    emergency = asking.find_emergency(body.text)
-    if emergency is None:
-        await limits.check("turn", caller.key, per_minute_max=runtime.settings.turns_per_minute_max)
-        emergency = await asking.hear_emergency(runtime, body.text)
+    emergency = await asking.hear_emergency(runtime, limits, caller, body.text)
     if replayed := await once.replay(session, caller.community_id, caller.key):
         return replayed
     turn = await asking.ask(

@@ -42,12 +42,16 @@ class Emergency:
 class Reading:
     """`sure` is an emergency. `unsure` is what the words could mean, for a second voice to decide.
 
-    `doubted` when something in the text speaks against it: a take-back, or a figure of speech.
+    `doubted` when something in the text speaks against it: a take-back, a figure of speech, an everyday matter.
+    `pressing` when somebody cries for help or says that it is now.
+    `firm` when a sign told it that is seldom wrong.
     """
 
     sure: Emergency | None = None
     unsure: Emergency | None = None
     doubted: bool = False
+    pressing: bool = False
+    firm: bool = False
 
 
 NEGATED = re.compile(
@@ -58,6 +62,20 @@ NEGATED = re.compile(
     r"|had|has|been|getting|get|got|caused by))* ?)$"
 )
 NEGATED_CHARS = 24
+ALL_IS_WELL = ("resolved", "fire_out", "found_again")
+EVERYDAY = (
+    "everyday",
+    "resolved",
+    "fire_out",
+    "found_again",
+    "past",
+    "exaggeration",
+    "minor",
+    "minor_harm",
+    "near_miss",
+)
+"""Concepts that cast doubt wherever they stand."""
+PRESSING = ("cry", "now")
 STRUCK_OUT = "□"
 """Stands for each character of an idiom."""
 SPANS_MAX = 6
@@ -95,12 +113,12 @@ def find(text: str) -> Emergency | None:
 def read(text: str) -> Reading:
     """What the text tells of, surely or perhaps."""
     plain, found = _concepts(text)
-    doubted = STRUCK_OUT in plain
+    doubted = STRUCK_OUT in plain or _is_said(plain, found, EVERYDAY)
     if not found:
         return Reading(doubted=doubted)
     sure: list[Emergency] = []
     unsure: list[Emergency] = []
-    present = found.keys()
+    firm, present = False, found.keys()
     for sign in SIGNS:
         if not sign.needed <= present:
             continue
@@ -110,8 +128,10 @@ def read(text: str) -> Reading:
         verdict = _judge(plain, found, sign, place)
         doubted = doubted or (verdict is not True and not sign.weak)
         if verdict is not None:
+            firm = firm or (verdict and not sign.broad)
             (sure if verdict else unsure).append(Emergency(sign.kind, plain[place[0] : place[1]]))
-    return Reading(_gravest(sure), None if sure else _gravest(unsure), doubted)
+    pressing = _is_said(plain, found, PRESSING)
+    return Reading(_gravest(sure), None if sure else _gravest(unsure), doubted, pressing, firm)
 
 
 def _concepts(text: str) -> tuple[str, dict[str, list[Span]]]:
@@ -124,15 +144,16 @@ def _concepts(text: str) -> tuple[str, dict[str, list[Span]]]:
 def says_all_is_well(text: str) -> bool:
     """Whether somebody takes an alarm back: 误报, 没事了, false alarm."""
     plain, found = _concepts(text)
-    told = any(
-        name in found and not _all_denied(plain, found[name]) for name in ("resolved", "fire_out", "found_again")
-    )
-    return told and find(text) is None
+    return _is_said(plain, found, ALL_IS_WELL) and find(text) is None
 
 
 def cries_for_help(text: str) -> bool:
     """Whether a text asks for help or haste and says nothing else that is known."""
     return "cry" in _concepts(text)[1]
+
+
+def _is_said(plain: str, found: dict[str, list[Span]], concepts: Sequence[str]) -> bool:
+    return any(name in found and not _all_denied(plain, found[name]) for name in concepts)
 
 
 def _gravest(found: Sequence[Emergency]) -> Emergency | None:

@@ -1,7 +1,8 @@
-"""A classifier as a second voice where the rules are not sure: it only ever adds to what they found.
+"""A classifier as a second voice: it adds to what the rules found, and silences what else speaks against.
 
 It is heard by the wording alone at once, and by the meaning too where an embedder is at hand: `listen` never waits
-longer than `MEANING_SECONDS_MAX` for that, and what the rules are sure of waits for nothing.
+longer than `MEANING_SECONDS_MAX` for that. A firm alarm of the rules is never silenced, and neither it nor one that the
+wording bears out waits for anything.
 """
 
 import asyncio
@@ -37,32 +38,52 @@ class Opinion:
 Voice = Callable[[str], Opinion | None]
 
 # By how much the rules heard: (a hint or nothing, whether something speaks against it).
-SHARES_MIN_WHOLE = {(True, False): 0.5, (True, True): 0.7, (False, False): 0.7, (False, True): 0.85}
-SHARES_MIN_WORDING = {(True, False): 0.7, (True, True): 0.9, (False, False): 0.9, (False, True): 0.97}
+SHARES_MIN_WHOLE = {(True, False): 0.4, (True, True): 0.7, (False, False): 0.6, (False, True): 0.8}
+SHARES_MIN_WORDING = {(True, False): 0.6, (True, True): 0.9, (False, False): 0.8, (False, True): 0.98}
 """How sure the voice must be. Chosen on batches of sentences that it was not trained on, a third of them written to be
 mistaken, so that it adds about one false alarm in sixty of those."""
 
 
+SILENCED_WHOLE = (0.01, 0.2)
+SILENCED_WORDING = (0.005, 0.05)
+"""Below which share an alarm that only broad signs told is none: as it stands, and where words cast doubt on it too.
+
+That it presses makes up for one of these."""
+AGREES = 0.8
+"""From this share of the wording on, an alarm of the rules does not wait for the meaning."""
+
+
 def find(text: str, voice: Voice | None) -> Emergency | None:
-    """What the rules are sure of, or else what the voice is sure enough of. Without a voice, the rules."""
+    """What rules and voice make of a text, the last word of those who cannot wait. Without a voice, the rules."""
     reading = emergencies.read(text)
-    if reading.sure is not None or voice is None or len(text) > TEXT_CHARS_MAX:
+    if _is_settled(text, reading) or voice is None:
         return reading.sure
     return _decide(text, reading, voice(text))
 
 
+def find_at_once(text: str) -> Emergency | None:
+    """As `find` by the wording, but for alarms that the wording does not bear out: these wait for the meaning."""
+    reading = emergencies.read(text)
+    if _is_settled(text, reading):
+        return reading.sure
+    opinion = by_wording(text)
+    if reading.sure is not None and opinion is not None and opinion.share < AGREES:
+        return None
+    return _decide(text, reading, opinion)
+
+
 async def listen(text: str, embedder: Embedder | None) -> Emergency | None:
-    """As `find`, by the wording and then, if that is not enough, by the meaning."""
-    found = find(text, by_wording)
-    if found is not None or embedder is None or not text.strip() or len(text) > TEXT_CHARS_MAX:
+    """What is found at once, or else by the meaning; where that is not to be had, by rules and wording."""
+    found = find_at_once(text)
+    if found is not None or not text.strip() or len(text) > TEXT_CHARS_MAX:
         return found
-    vector = await _vector(text, embedder)
-    return None if vector is None else find_whole(text, vector)
+    vector = None if embedder is None else await _vector(text, embedder)
+    return find(text, by_wording) if vector is None else find_whole(text, vector)
 
 
 def find_whole(text: str, vector: Vectors) -> Emergency | None:
     """As `listen`, with the text's query vector at hand. Shapes: vector (width,)."""
-    found = find(text, by_wording)
+    found = find_at_once(text)
     if found is not None or len(text) > TEXT_CHARS_MAX:
         return found
     return _decide(text, emergencies.read(text), _opinion(text, vector))
@@ -94,9 +115,25 @@ def _opinion(text: str, vector: Vectors | None) -> Opinion | None:
     return Opinion(sum(kinds.values()), EmergencyKind(kind), vector is not None)
 
 
+def _is_settled(text: str, reading: Reading) -> bool:
+    """Whether nobody is asked: a firm alarm, or a broad one that presses, or a text too long for the voice."""
+    stands = reading.sure is not None and _silenced_below(reading, SILENCED_WHOLE) == 0
+    return stands or len(text) > TEXT_CHARS_MAX
+
+
+def _silenced_below(reading: Reading, shares: tuple[float, float]) -> float:
+    if reading.firm:
+        return 0.0
+    against = 1 + reading.doubted - reading.pressing
+    return 0.0 if against <= 0 else shares[against - 1]
+
+
 def _decide(text: str, reading: Reading, opinion: Opinion | None) -> Emergency | None:
     if opinion is None:
-        return None
+        return reading.sure
+    if reading.sure is not None:
+        silenced_below = _silenced_below(reading, SILENCED_WHOLE if opinion.whole else SILENCED_WORDING)
+        return None if opinion.share < silenced_below else reading.sure
     shares_min = SHARES_MIN_WHOLE if opinion.whole else SHARES_MIN_WORDING
     if opinion.share < shares_min[reading.unsure is not None, reading.doubted]:
         return None

@@ -31,6 +31,25 @@ TUNED_EMERGENCIES = Path(__file__).parents[2] / "tests" / "quality" / "emergenci
 NEARLY_EMERGENCIES = ("falling_object", "multi_intent")
 """Intents whose utterances may or may not tell of an emergency: they teach nothing about it."""
 
+WRAPPED_EVERY = 2
+WRAPS = {
+    "zh": (
+        "请问物业有人吗，{}", "@物业 {}，麻烦看看，谢谢", "大家好，{}，有没有人知道怎么办", "不好意思打扰了，{}",
+        "{}，物业能不能来个人",
+        "各位邻居，{}，有人在吗", "师傅您好，{}，什么时候能来", "刚才遛狗看到，{}", "群里谁在家，{}",
+        "{}，谁负责，打哪个电话",
+        "我在上班，家人说{}，麻烦帮忙看看", "@管家 {}", "{}，谢谢大家", "请问一下，{}",
+        "{}，怎么办", "{}，要赔偿吗", "如果没人来就糟了，{}", "{}，不知道是不是误报", "昨晚开始{}",
+    ),
+    "en": (
+        "hi all, {}", "sorry to bother, {}", "{}, can someone check please", "neighbors, {}, thanks",
+        "{}, who do I call?",
+        "hello, {}, when can someone come", "is anyone from the office here? {}", "{}, what should I do?",
+        "{}, when will someone come", "since yesterday {}", "{}, what to do", "is it normal? {}",
+    ),
+}  # fmt: skip
+"""Courtesy and questions stand around emergencies as around anything else, and must say nothing of either."""
+
 
 @dataclass(frozen=True)
 class Example:
@@ -68,10 +87,16 @@ def emergency_examples() -> list[Example]:
         for row in read_rows(DATA / "intents_train.jsonl")
         if row["intent"] not in (*EMERGENCIES, *NEARLY_EMERGENCIES)
     ]
+    wrapped = [_wrapped(one, at) for at, one in enumerate(tuned[::WRAPPED_EVERY])]
     first: dict[str, Example] = {}
-    for one in (*tuned, *others):
+    for one in (*tuned, *wrapped, *others):
         first.setdefault(one.text, one)
     return list(first.values())
+
+
+def _wrapped(one: Example, at: int) -> Example:
+    wraps = WRAPS["en" if one.text.isascii() else "zh"]
+    return Example(wraps[at % len(wraps)].format(one.text), one.label)
 
 
 def embed(texts: Sequence[str]) -> Vectors:

@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 from app.feed import Feed
 from app.main import create_app
 from app.queue import Queue
+from app.safety import second_voice
 from app.settings import Settings
 from models.engine import State
 from tests.chat.events import read_all, text_of
@@ -142,6 +143,9 @@ async def test_nobody_in_need_is_refused_for_asking_often_or_for_a_conversation_
     turn = await ask(client, resident, LIFT, conversation_id=str(uuid4()))
     assert turn["status"] == "answered"
     assert (await ask(client, resident, LIFT + "啊" * 5000))["status"] == "answered"
+    doubtful = "露台烤肉冒烟正常吗"
+    assert second_voice.find_at_once(doubtful) is None, "the meaning is asked, and that is limited"
+    assert (await ask(client, resident, doubtful))["status"] == "answered"
 
 
 async def test_a_retry_with_the_same_key_opens_one_order(client, resident, manager):

@@ -43,12 +43,14 @@ def test_there_are_enough_sentences_each_once_and_none_in_both_files():
 
 
 FLOORS = [
-    (TUNED, emergencies.RULES, 0.96, 0.02),
-    (UNTRAINED, emergencies.RULES, 0.87, 0.02),
+    (TUNED, emergencies.RULES, 0.95, 0.048),
+    (TUNED, emergencies.WORDING, 0.99, 0.018),
+    (UNTRAINED, emergencies.RULES, 0.95, 0.095),
+    (UNTRAINED, emergencies.WORDING, 0.975, 0.065),
     (HELD_OUT, emergencies.RULES, 0.98, 0.02),
     (HELD_OUT, emergencies.WORDING, 0.99, 0.02),
     (HELD_OUT_2, emergencies.RULES, 0.88, 0.065),
-    (HELD_OUT_2, emergencies.WORDING, 0.97, 0.07),
+    (HELD_OUT_2, emergencies.WORDING, 0.96, 0.045),
 ]
 """Recall at least, false alarms at most: a sentence below what was measured."""
 
@@ -88,7 +90,7 @@ WITH_IT = {
 
 @pytest.mark.parametrize("language", sorted(WITH_IT))
 def test_what_people_say_along_with_it_takes_no_alarm_back(language: str):
-    told = [row.text for row in rows_of(TUNED) if row.emergency and row.language == language][::12]
+    told = [row.text for row in rows_of(TUNED) if row.emergency and row.language == language][::16]
     told = [text for text in told if safety.find(text)]
     texts = [pattern.format(text) for pattern in WITH_IT[language] for text in told]
     missed = [text for text in texts if safety.find(text) is None]
