@@ -26,6 +26,7 @@ from app.runtime import Runtime
 log = structlog.get_logger(__name__)
 
 LOST_FEED_POLL_SECONDS = 1.0
+CUT_AGAIN_SECONDS = 1.0
 
 
 class EventStream(StreamingResponse):
@@ -45,16 +46,25 @@ class EventStream(StreamingResponse):
 
     async def _run(self, receive: Receive, send: Send) -> None:
         """A stream that is cut, because its client left or reads nothing, just ends."""
-        me = asyncio.current_task()
+        me, loop, ended = asyncio.current_task(), asyncio.get_running_loop(), False
         assert me is not None
+
+        def cut(left: asyncio.Task[None]) -> None:
+            if not left.cancelled() and not ended:
+                me.cancel()
+                # A library may swallow one, and nobody else ends a stream that nobody reads.
+                loop.call_later(CUT_AGAIN_SECONDS, cut, left)
+
         leaving = asyncio.create_task(self.listen_for_disconnect(receive))
-        leaving.add_done_callback(lambda left: None if left.cancelled() else me.cancel())
+        leaving.add_done_callback(cut)
         try:
             async with aclosing(self._frames):
                 await self.stream_response(send)
         except asyncio.CancelledError:
-            me.uncancel()
+            while me.cancelling():
+                me.uncancel()
         finally:
+            ended = True
             leaving.cancel()
 
 

@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 
+from app.chat.relay import EventStream
 from app.queue import HANDLERS, Lease
 from app.runtime import open_embedder
 from models.engine import State, Usage
@@ -359,6 +360,32 @@ async def test_a_resident_who_closes_the_page_is_followed_no_more(client, reside
     async with asyncio.timeout(10):
         while runtime.feed.followers:  # noqa: ASYNC110 (nobody is told)
             await asyncio.sleep(0.02)
+
+
+async def test_a_stream_whose_library_swallowed_the_leaving_ends_all_the_same():
+    """The follower of a closed page stayed for as long as its turn was open."""
+    swallowed = 0
+
+    async def frames():
+        nonlocal swallowed
+        while True:
+            yield b": idle\n\n"
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                swallowed += 1
+                if swallowed > 1:
+                    raise
+
+    async def leave():
+        return {"type": "http.disconnect"}
+
+    async def send(message):
+        return None
+
+    stream = asyncio.create_task(EventStream(frames())._run(leave, send))
+    await asyncio.wait_for(stream, 10)
+    assert (swallowed, stream.cancelling()) == (2, 0)
 
 
 async def test_a_page_that_comes_back_with_an_id_of_nothing_is_told_or_reads_all(client, resident, engine, run_jobs):
