@@ -85,10 +85,12 @@ def descendants(pid: int) -> list[int]:
 
 
 def words_of(pid: int) -> list[str]:
+    """None of a process that has ended: what only waits for its parent to look has no command line any more."""
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().decode().rstrip("\0").split("\0")
+        told = Path(f"/proc/{pid}/cmdline").read_bytes().decode().rstrip("\0")
     except OSError:
         return []
+    return told.split("\0") if told else []
 
 
 def is_guard(pid: int) -> bool:
