@@ -49,7 +49,7 @@ async def hear_emergency(runtime: Runtime, limits: RateLimits, caller: Caller, t
         if (alone := emergencies.find(text)) is not None:
             return alone
         raise
-    return await second_voice.listen(text, runtime.embedder)
+    return await second_voice.listen_on(text, runtime.embedder)
 
 
 async def ask(

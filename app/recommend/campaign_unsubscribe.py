@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.notices import deliveries
 from app.people.tables import Resident
 from app.recommend.campaign_errors import UnsubscribeLinkInvalid
-from app.recommend.tables import RecommendationProfile
+from app.recommend.tables import RecommendationProfile, blank_profile
 from app.runtime import Runtime
 
 PURPOSE = b"linli-unsubscribe"
@@ -62,10 +62,8 @@ async def unsubscribe(session: AsyncSession, community_id: UUID, resident_id: UU
     if await session.scalar(here) is None:
         raise UnsubscribeLinkInvalid
     table = RecommendationProfile
-    new = insert(table).values(
-        resident_id=resident_id, community_id=community_id, interests=[], about="", hidden_categories=[],
-        personalised=True, opted_out=False, marketing_opted_out=True, version=1, created_at=now, updated_at=now,
-    )  # fmt: skip
+    told = {"marketing_opted_out": True, "version": 1}
+    new = insert(table).values(blank_profile(community_id, resident_id, now=now) | told)
     await session.execute(
         new.on_conflict_do_update(
             index_elements=["resident_id"],

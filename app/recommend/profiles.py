@@ -16,7 +16,7 @@ from app.people.residents import ResidentNotFound
 from app.queue import send_after_commit
 from app.recommend import campaign_unsubscribe, items
 from app.recommend.embedding import text_of_profile
-from app.recommend.tables import RecommendationProfile
+from app.recommend.tables import RecommendationProfile, blank_profile
 from app.runtime import Runtime
 from models.embedder import Vectors
 from models.openai_embedder import EmbedderFailed
@@ -43,10 +43,7 @@ async def get(session: AsyncSession, caller: Caller, *, now: datetime, locked: b
 
 
 def blank(community_id: UUID, resident_id: UUID, *, now: datetime) -> RecommendationProfile:
-    return RecommendationProfile(
-        resident_id=resident_id, community_id=community_id, interests=[], about="", hidden_categories=[],
-        personalised=True, opted_out=False, marketing_opted_out=False, version=0, created_at=now, updated_at=now,
-    )  # fmt: skip
+    return RecommendationProfile(**blank_profile(community_id, resident_id, now=now))
 
 
 async def embed_words(runtime: Runtime, profile: RecommendationProfile, changes: Mapping[str, Any]) -> Vectors | None:
@@ -89,11 +86,8 @@ async def hide_category(
 ) -> None:  # fmt: skip
     """Show no more of a category; the resident finds it in their profile and may take it out again."""
     table = RecommendationProfile
-    new = insert(table).values(
-        resident_id=resident_id, community_id=caller.community_id, interests=[], about="",
-        hidden_categories=[category], personalised=True, opted_out=False, marketing_opted_out=False, version=1,
-        created_at=now, updated_at=now,
-    )  # fmt: skip
+    told = {"hidden_categories": [category], "version": 1}
+    new = insert(table).values(blank_profile(caller.community_id, resident_id, now=now) | told)
     added = func.array_append(func.array_remove(table.hidden_categories, category), category)
     await session.execute(
         new.on_conflict_do_update(

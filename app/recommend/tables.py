@@ -258,3 +258,12 @@ class RankerVersion(HasId, Base):
     touched_at: Mapped[datetime]
     trained_at: Mapped[datetime | None]
     promoted_at: Mapped[datetime | None]
+
+
+def blank_profile(community_id: UUID, resident_id: UUID, *, now: datetime) -> dict[str, Any]:
+    """The columns of a profile in which nobody has said anything yet."""
+    return {
+        "resident_id": resident_id, "community_id": community_id, "interests": [], "about": "", "hidden_categories": [],
+        "personalised": True, "opted_out": False, "marketing_opted_out": False, "version": 0, "created_at": now,
+        "updated_at": now,
+    }  # fmt: skip

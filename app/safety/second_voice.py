@@ -74,18 +74,24 @@ def find_at_once(text: str) -> Emergency | None:
 
 async def listen(text: str, embedder: Embedder | None) -> Emergency | None:
     """What is found at once, or else by the meaning; where that is not to be had, by rules and wording."""
-    found = find_at_once(text)
-    if found is not None or not text.strip() or len(text) > TEXT_CHARS_MAX:
-        return found
+    return find_at_once(text) or await listen_on(text, embedder)
+
+
+async def listen_on(text: str, embedder: Embedder | None) -> Emergency | None:
+    """As `listen`, when nothing was found at once."""
+    if not text.strip() or len(text) > TEXT_CHARS_MAX:
+        return None
     vector = None if embedder is None else await _vector(text, embedder)
-    return find(text, by_wording) if vector is None else find_whole(text, vector)
+    return find(text, by_wording) if vector is None else _by_meaning(text, vector)
 
 
 def find_whole(text: str, vector: Vectors) -> Emergency | None:
     """As `listen`, with the text's query vector at hand. Shapes: vector (width,)."""
     found = find_at_once(text)
-    if found is not None or len(text) > TEXT_CHARS_MAX:
-        return found
+    return found if found is not None or len(text) > TEXT_CHARS_MAX else _by_meaning(text, vector)
+
+
+def _by_meaning(text: str, vector: Vectors) -> Emergency | None:
     return _decide(text, emergencies.read(text), _opinion(text, vector))
 
 
