@@ -23,6 +23,8 @@ CACHED_SHARE_MAX = 0.5
 """A prompt that came from the prefix cache for more than this says nothing of the time that reading takes."""
 LOOKS = 5
 """How often the engine's own counters are looked at while its patience runs out."""
+LATE_SECONDS = 0.5
+"""A process that wakes so much later than it meant to has stood still."""
 
 
 class PaceSettings(Protocol):
@@ -36,6 +38,36 @@ class PaceSettings(Protocol):
     def engine_first_token_seconds(self) -> float: ...
     @property
     def engine_between_tokens_seconds(self) -> float: ...
+
+
+class Attention:
+    """`time.monotonic` less the time for which this process itself stood still: frozen, asleep, without a core.
+
+    No token could be heard then, so the engine is neither hung nor slow for it. That it stood still shows when whoever
+    watches wakes too late.
+    """
+
+    def __init__(self, real: Callable[[], float] = time.monotonic) -> None:
+        self._real = real
+        self._missed = 0.0
+        self._due: float | None = None
+
+    def __call__(self) -> float:
+        now = self._real()
+        if self._due is not None and now - self._due > LATE_SECONDS:
+            self._missed += now - self._due
+            self._due = now
+        return now - self._missed
+
+    def expect(self, seconds: float) -> None:
+        """The next call of this or of `rest` comes within so many seconds, unless the process stands still."""
+        self()
+        self._due = self._real() + seconds
+
+    def rest(self) -> None:
+        """Nobody watches for now."""
+        self()
+        self._due = None
 
 
 class Owed:
@@ -100,7 +132,7 @@ class Pace:
     token was seen it is `engine_canary_wait_seconds`.
     """
 
-    def __init__(self, settings: PaceSettings, *, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, settings: PaceSettings, *, now: Callable[[], float]) -> None:
         self._settings = settings
         self.now = now
         self.owed: set[Owed] = set()

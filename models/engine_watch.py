@@ -20,7 +20,7 @@ import httpx
 from models.breaker import Breaker, Position
 from models.engine import EngineBusy, EngineFailed, EngineSeen, EngineState, State
 from models.engine_meters import Meters, read_meters
-from models.engine_pace import LOOKS, Owed, Pace, PaceSettings
+from models.engine_pace import LOOKS, Attention, Owed, Pace, PaceSettings
 
 LOOK_WAIT_SECONDS = 0.25
 """A caller waits this long for a fresh look when there is an older one; degraded mode beats a late answer."""
@@ -97,7 +97,8 @@ class EngineWatch:
         self._in_flight = in_flight
         self.others = 0
         """Requests of other processes at this engine, as of the last reading of its figures."""
-        self.pace = Pace(settings)
+        self._attention = Attention()
+        self.pace = Pace(settings, now=self._attention)
         self.model_name = settings.engine_model
 
     async def look(self) -> EngineState:
@@ -116,7 +117,7 @@ class EngineWatch:
         return self._seen_and_tested()
 
     def _seen_and_tested(self) -> EngineSeen:
-        seen, quiet = self.seen(), time.monotonic() - self.pace.sign_at
+        seen, quiet = self.seen(), self.pace.now() - self.pace.sign_at
         if seen.state.state is State.FAILING and self._breaker.position is not Position.CLOSED:
             self._start_canary()
         elif seen.state.state is State.READY and not seen.in_flight and quiet > self._settings.engine_canary_seconds:
@@ -168,20 +169,26 @@ class EngineWatch:
         """Ends all waiting when the engine hangs. Costs nothing while tokens come: it wakes once in a while."""
         before: Meters | None = None
         pause_max = self._settings.engine_stall_seconds_min / LOOKS
-        while self.pace.owed:
-            patience, silence = self.pace.patience_seconds(), self.pace.silence_seconds()
-            first_look = patience / LOOKS
-            if silence < first_look:
-                before, left = None, first_look - silence
-            else:
-                meters = await self._read_meters()
-                if before is not None and meters is not None and meters.progress != before.progress:
-                    self.pace.sign()
-                elif self.pace.silence_seconds() >= patience:
-                    self._hangs(silence)
-                before = meters or before
-                left = min(first_look, patience - silence) if silence < patience else first_look
-            await asyncio.sleep(max(GUARD_PAUSE_SECONDS_MIN, min(left, pause_max)))
+        try:
+            while self.pace.owed:
+                patience, silence = self.pace.patience_seconds(), self.pace.silence_seconds()
+                first_look = patience / LOOKS
+                if silence < first_look:
+                    before, left = None, first_look - silence
+                else:
+                    self._attention.expect(self._settings.engine_connect_seconds)
+                    meters = await self._read_meters()
+                    if before is not None and meters is not None and meters.progress != before.progress:
+                        self.pace.sign()
+                    elif self.pace.silence_seconds() >= patience:
+                        self._hangs(silence)
+                    before = meters or before
+                    left = min(first_look, patience - silence) if silence < patience else first_look
+                pause = max(GUARD_PAUSE_SECONDS_MIN, min(left, pause_max))
+                self._attention.expect(pause)
+                await asyncio.sleep(pause)
+        finally:
+            self._attention.rest()
 
     def _hangs(self, seconds: float) -> None:
         self._breaker.failed(f"It hangs: no sign of life for {seconds:.1f} s.", certain=True)
@@ -191,7 +198,7 @@ class EngineWatch:
 
     def alive_within(self, seconds: float) -> bool:
         """Whether some answer got a token that lately."""
-        return time.monotonic() - self.pace.sign_at < seconds
+        return self.pace.now() - self.pace.sign_at < seconds
 
     def forget(self) -> None:
         """A request failed: the next look is a fresh one, and another server may be listening by then."""

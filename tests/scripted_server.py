@@ -45,6 +45,8 @@ class Stage:
     priority: bool = True
     fault: str = ""
     healthy: bool = True
+    still: bool = False
+    """Nothing is generated for anybody until it is False again; health and metrics answer as ever."""
     running: int = 0
     waiting: int = 0
     tokens: int = 0
@@ -143,7 +145,13 @@ async def answer_chat(stage: Stage, http: HttpRequest, body: dict[str, Any]) -> 
         return StreamingResponse(events(stage, request, answer, fault), media_type="text/event-stream")
     if fault in ("hang", "stall"):
         await asyncio.sleep(3_600)
+    await until_it_moves(stage)
     return JSONResponse(whole(request, answer))
+
+
+async def until_it_moves(stage: Stage) -> None:
+    while stage.still:  # noqa: ASYNC110 (the test sets it from another thread)
+        await asyncio.sleep(0.02)
 
 
 def to_request(body: dict[str, Any]) -> Request:
@@ -182,6 +190,7 @@ async def events(stage: Stage, request: Request, answer: Scripted, fault: str) -
                 if number == answer.fail_at:
                     return
                 await asyncio.sleep(3_600)
+            await until_it_moves(stage)
             stage.tokens += 1
             yield event({"content": token})
         if answer.tool_calls:

@@ -6,12 +6,15 @@ from collections.abc import Awaitable, Callable
 
 from tests.faults.fault import Fault, Scene
 from tests.faults.residents import Asked
+from tests.faults.stack import QUICK
 
 DETECTED_SECONDS_MAX = 10.0
 """Silence of 5 s at the least is what may mean a hang (engine_stall_seconds_min)."""
+STALLED_SECONDS_MAX = QUICK["engine_between_tokens_seconds"] + 5.0
+"""One answer that waits while others go on may just be behind them: it is given its own limit."""
 
 
-async def _shown_one(scene: Scene, *, seconds: float = 30) -> Asked:
+async def _shown_one(scene: Scene, *, seconds: float = 60) -> Asked:
     """Asks one question of its own under the fault and waits for its end."""
     asked = await scene.crowd.resident().ask(log=scene.crowd.asked, deadline_seconds=seconds)
     scene.record("failed", sum((one.end or {}).get("name") == "failed" for one in scene.crowd.asked))
@@ -19,11 +22,21 @@ async def _shown_one(scene: Scene, *, seconds: float = 30) -> Asked:
 
 
 async def hang(scene: Scene) -> None:
-    """After some tokens nothing more comes, on every stream; /health goes on saying 200."""
+    """It generates nothing any more, for nobody, not even a test token; /health goes on saying 200."""
+    await scene.until_running(scene.chance.randrange(1, 20))
+    scene.stack.engine.stage.still = True
+    await _ended_after(scene)
+
+
+async def stall(scene: Scene) -> None:
+    """Each answer stands still after some tokens, while what is asked anew gets its own, and the engine seems alive."""
     scene.stack.script.hang_at = scene.chance.randrange(1, 15)
+    await _ended_after(scene)
+
+
+async def _ended_after(scene: Scene) -> None:
     asked = await _shown_one(scene)
-    begun = asked.acknowledged_at
-    scene.record("ended after s", asked.ended_at - begun)
+    scene.record("ended after s", asked.ended_at - asked.acknowledged_at)
 
 
 async def die_mid_answer(scene: Scene) -> None:
@@ -96,6 +109,10 @@ FAULTS = (
     Fault(
         "engine hangs", "found by its silence; quotes stand in; nothing fails",
         hang, hold_seconds=0.1, recovery_seconds_max=15, limits={"ended after s": DETECTED_SECONDS_MAX, **NONE_FAIL},
+    ),
+    Fault(
+        "answers stall", "each is cut at its own limit and quotes stand in; nothing fails",
+        stall, hold_seconds=0.1, recovery_seconds_max=15, limits={"ended after s": STALLED_SECONDS_MAX, **NONE_FAIL},
     ),
     Fault("engine dies mid-answer", "what was shown is kept or openly replaced by quotes", die_mid_answer, limits=NONE_FAIL),
     Fault("engine says 503", "put back, and answered by the model when it has room again", refuse, hold_seconds=1),

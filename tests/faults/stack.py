@@ -41,11 +41,12 @@ SECRET = "a secret of the fault suite, long enough to sign"
 LINKS = ("web-postgres", "web-redis", "web-engine", "worker-postgres", "worker-redis", "worker-engine")
 START_SECONDS = 90
 DISK_BYTES = 2**29
-QUICK = {
+QUICK: dict[str, Any] = {
     "lease_seconds": 2,
     "engine_state_seconds": 0.3,
     "breaker_open_seconds": 0.5,
     "engine_refusing_seconds_max": 8,
+    "engine_between_tokens_seconds": 10,
     "shutdown_seconds": 4,
     "feed_idle_seconds": 1,
     "retry_seconds_min": 0.2,
@@ -205,7 +206,7 @@ class Stack:
         for link in self.links.values():
             link.heal()
         self.script.heal()
-        self.engine.stage.fault, self.engine.stage.healthy = "", True
+        self.engine.stage.fault, self.engine.stage.healthy, self.engine.stage.still = "", True, False
         for process in self.processes:
             process.thaw()
         for process in self.processes:

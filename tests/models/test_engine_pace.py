@@ -3,7 +3,7 @@
 import pytest
 
 from models.engine_meters import read_meters
-from models.engine_pace import Pace
+from models.engine_pace import LATE_SECONDS, Attention, Pace
 from tests.models.conftest import settings_for
 
 STALL, CANARY, BETWEEN, FIRST = 5.0, 10.0, 30.0, 90.0
@@ -23,14 +23,19 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def pace(clock, tmp_path) -> Pace:
+def attention(clock) -> Attention:
+    return Attention(clock)
+
+
+@pytest.fixture
+def pace(attention, tmp_path) -> Pace:
     limits = {
         "engine_stall_seconds_min": STALL,
         "engine_canary_wait_seconds": CANARY,
         "engine_between_tokens_seconds": BETWEEN,
         "engine_first_token_seconds": FIRST,
     }
-    return Pace(settings_for("", tmp_path, **limits), now=clock)
+    return Pace(settings_for("", tmp_path, **limits), now=attention)
 
 
 def answer(
@@ -132,6 +137,37 @@ def test_silence_counts_only_while_somebody_listens(pace, clock):
     reading.listen()
     clock.now += 2
     assert pace.silence_seconds() == pytest.approx(2)
+
+
+def test_a_process_that_stood_still_neither_accuses_the_engine_nor_learns_from_it(pace, attention, clock):
+    """Two in six frozen workers, woken again, gave the next engine that hung 30 s in place of 5."""
+    answer(pace, clock, first=0.1, pause=0.02)
+    reading = pace.owe(PROMPT)
+    attention.expect(1)
+    clock.now += 40
+    assert pace.silence_seconds() == pytest.approx(1)
+    reading.token()  # it lay in the socket
+    reading.listen()
+    attention.expect(1)
+    clock.now += 40
+    reading.token()
+    reading.listen()
+    reading.was_read(cached_share=0)
+    for prompt in (PROMPT, PROMPT):
+        pace.owe(prompt)
+    assert pace.patience_seconds() == STALL
+    attention.rest()
+    clock.now += 4
+    assert pace.silence_seconds() == pytest.approx(4), "nobody watches, and nobody counts as standing still"
+
+
+def test_who_wakes_a_little_late_has_not_stood_still(attention, clock):
+    before = attention()
+    attention.expect(1)
+    clock.now += 1 + LATE_SECONDS
+    assert attention() - before == pytest.approx(1 + LATE_SECONDS)
+    clock.now += 1
+    assert attention() - before == pytest.approx(1)
 
 
 def test_tokens_of_one_answer_are_signs_of_life_for_all(pace, clock):
