@@ -41,15 +41,16 @@ async def hear_emergency(runtime: Runtime, limits: RateLimits, caller: Caller, t
 
     Raises RateLimited; but whoever the rules hear is never refused, so over the limit their word alone counts.
     """
-    if (found := second_voice.find_at_once(text)) is not None:
-        return found
+    heard = second_voice.hear(text)
+    if heard.found is not None and not heard.asks_meaning:
+        return heard.found
     try:
         await limits.check("turn", caller.key, per_minute_max=runtime.settings.turns_per_minute_max)
     except RateLimited:
         if (alone := emergencies.find(text)) is not None:
             return alone
         raise
-    return await second_voice.listen_on(text, runtime.embedder)
+    return await second_voice.listen_on(text, heard, runtime.embedder)
 
 
 async def ask(

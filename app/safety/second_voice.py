@@ -51,6 +51,19 @@ SILENCED_WORDING = (0.005, 0.05)
 That it presses makes up for one of these."""
 AGREES = 0.8
 """From this share of the wording on, an alarm of the rules does not wait for the meaning."""
+NOTHING_BELOW = 0.01
+"""Below this share of the wording, and without a hint for the rules, a text is none, and nobody embeds it.
+
+Nine of ten ordinary questions are; of the emergencies written for tuning and for trying, none
+(tests/quality/test_emergencies.py)."""
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What rules and wording make of a text, and whether the meaning may still change that."""
+
+    found: Emergency | None
+    asks_meaning: bool
 
 
 def find(text: str, voice: Voice | None) -> Emergency | None:
@@ -61,34 +74,32 @@ def find(text: str, voice: Voice | None) -> Emergency | None:
     return _decide(text, reading, voice(text))
 
 
-def find_at_once(text: str) -> Emergency | None:
-    """As `find` by the wording, but for alarms that the wording does not bear out: these wait for the meaning."""
+def hear(text: str) -> Heard:
+    """At once. The meaning is asked of alarms that the wording does not bear out, and of silence that it is not sure of."""
     reading = emergencies.read(text)
-    if _is_settled(text, reading):
-        return reading.sure
-    opinion = by_wording(text)
-    if reading.sure is not None and opinion is not None and opinion.share < AGREES:
-        return None
-    return _decide(text, reading, opinion)
+    if _is_settled(text, reading) or (opinion := by_wording(text)) is None:
+        return Heard(reading.sure, asks_meaning=False)
+    found = _decide(text, reading, opinion)
+    if reading.sure is not None:
+        return Heard(found, asks_meaning=opinion.share < AGREES)
+    return Heard(found, asks_meaning=found is None and (reading.unsure is not None or opinion.share >= NOTHING_BELOW))
 
 
 async def listen(text: str, embedder: Embedder | None) -> Emergency | None:
     """What is found at once, or else by the meaning; where that is not to be had, by rules and wording."""
-    return find_at_once(text) or await listen_on(text, embedder)
+    return await listen_on(text, hear(text), embedder)
 
 
-async def listen_on(text: str, embedder: Embedder | None) -> Emergency | None:
-    """As `listen`, when nothing was found at once."""
-    if not text.strip() or len(text) > TEXT_CHARS_MAX:
-        return None
-    vector = None if embedder is None else await _vector(text, embedder)
-    return find(text, by_wording) if vector is None else _by_meaning(text, vector)
+async def listen_on(text: str, heard: Heard, embedder: Embedder | None) -> Emergency | None:
+    """As `listen`, for what was heard at once."""
+    vector = await _vector(text, embedder) if heard.asks_meaning and embedder is not None else None
+    return heard.found if vector is None else _by_meaning(text, vector)
 
 
 def find_whole(text: str, vector: Vectors) -> Emergency | None:
     """As `listen`, with the text's query vector at hand. Shapes: vector (width,)."""
-    found = find_at_once(text)
-    return found if found is not None or len(text) > TEXT_CHARS_MAX else _by_meaning(text, vector)
+    heard = hear(text)
+    return _by_meaning(text, vector) if heard.asks_meaning else heard.found
 
 
 def _by_meaning(text: str, vector: Vectors) -> Emergency | None:
@@ -122,9 +133,9 @@ def _opinion(text: str, vector: Vectors | None) -> Opinion | None:
 
 
 def _is_settled(text: str, reading: Reading) -> bool:
-    """Whether nobody is asked: a firm alarm, or a broad one that presses, or a text too long for the voice."""
+    """Whether nobody is asked: a firm alarm, or a broad one that presses, or a text too long for the voice, or none."""
     stands = reading.sure is not None and _silenced_below(reading, SILENCED_WHOLE) == 0
-    return stands or len(text) > TEXT_CHARS_MAX
+    return stands or not text.strip() or len(text) > TEXT_CHARS_MAX
 
 
 def _silenced_below(reading: Reading, shares: tuple[float, float]) -> float:

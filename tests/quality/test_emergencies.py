@@ -105,6 +105,16 @@ def test_the_practice_questions_alarm_nobody():
         assert [one.told.text for one in heard if one.kinds["rules"]] == []
 
 
+def test_ordinary_questions_are_not_embedded_and_no_emergency_goes_unheard_for_that():
+    """Embedding costs ten times all else that is done with a question before it waits."""
+    lines = (FOLDER / "practice_qa.jsonl").read_text(encoding="utf-8").splitlines()
+    ordinary = [second_voice.hear(json.loads(line)["question"]) for line in lines]
+    assert sum(heard.asks_meaning for heard in ordinary) <= len(ordinary) * 0.15
+    for file in (TUNED, UNTRAINED):
+        told = [(row.text, second_voice.hear(row.text)) for row in rows_of(file) if row.emergency]
+        assert [text for text, heard in told if heard.found is None and not heard.asks_meaning] == []
+
+
 def test_a_long_text_costs_no_more_than_its_length():
     """Linear in the text: ten times the words may not cost a hundred times the time."""
     safety.rules()
