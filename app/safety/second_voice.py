@@ -75,7 +75,7 @@ def find(text: str, voice: Voice | None) -> Emergency | None:
 
 
 def hear(text: str) -> Heard:
-    """At once. The meaning is asked of alarms that the wording does not bear out, and of silence that it is not sure of."""
+    """At once. The meaning is asked of alarms that the wording does not bear out and of silence it is not sure of."""
     reading = emergencies.read(text)
     if _is_settled(text, reading) or (opinion := by_wording(text)) is None:
         return Heard(reading.sure, asks_meaning=False)
