@@ -41,7 +41,7 @@ quality: $(VENV)/test.stamp ## Measure answers, search, emergencies, intents and
 	$(VENV)/bin/linli eval recommend --practice --protocol leave-one-out
 	LINLI_SCHEMA_EXAMPLES=100 $(VENV)/bin/pytest tests/isolation/test_schema.py
 
-bench: $(VENV)/run.stamp ## Side-by-side benchmarks, each printing ratios
+bench: $(VENV)/test.stamp ## Side-by-side benchmarks, each printing ratios
 	@missed=; for file in bench/bench_*.py; do name=$$(basename $$file .py); echo "== $$name"; \
 	$(VENV)/bin/python -m bench.$$name || missed="$$missed $$name"; done; \
 	test -z "$$missed" || { echo "goals missed, or not run to the end:$$missed"; exit 1; }
