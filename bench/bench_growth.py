@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -156,15 +157,19 @@ def own_peak_mib() -> float:
 
 
 async def tell_plans(towns: Mapping[str, Town], engines: Mapping[str, Any], file: Path | None) -> None:
-    """Which operations change their plan as the town grows; all plans into the file."""
+    """Which operations change their plan as the town grows, step by step: of a small town whole tables are read, and
+    rightly. All plans go into the file.
+    """
     written = []
     print("\nplans")
     for name in OPERATIONS:
         found = {size: await town.plans(one, engines[size], name) for size, one in towns.items()}
         shapes = {size: "\n".join(town.shape(plan) for plan in plans) for size, plans in found.items()}
-        first, last = next(iter(shapes)), list(shapes)[-1]
-        changed = "the same plan" if shapes[first] == shapes[last] else "another plan"
-        print(f"{name:32} {first} to {last}: {changed}")
+        told = (
+            f"{one} to {other}: {'the same' if shapes[one] == shapes[other] else 'another'}"
+            for one, other in pairwise(shapes)
+        )
+        print(f"{name:32} {', '.join(told)}")
         written += [f"# {name}, {size}\n\n" + "\n\n".join(plans) for size, plans in found.items()]
     if file:
         await asyncio.to_thread(file.write_text, "\n\n".join(written), encoding="utf-8")

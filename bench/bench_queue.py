@@ -1,6 +1,6 @@
 """The queue beside bare Redis streams, taskiq and arq on one Valkey (AOF, synced every second), and under load.
 
-Run: .venv/bin/python -m bench.bench_queue [contest durable growth flood overload calibration] [--large]
+Run: .venv/bin/python -m bench.bench_queue [--only contest durable growth flood overload calibration] [--large]
 """
 
 import argparse
@@ -66,7 +66,7 @@ def inverse(ratio: Ratio) -> Ratio:
 
 async def main() -> None:
     parser = argparse.ArgumentParser(description="Ratios of the queue to what it is built on and to its peers.")
-    parser.add_argument("parts", nargs="*", default=PARTS, choices=[*PARTS, []], metavar="part", help=", ".join(PARTS))
+    parser.add_argument("--only", nargs="+", default=PARTS, choices=PARTS)
     parser.add_argument("--large", action="store_true", help="grow to 1,000,000 jobs, not 100,000")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
@@ -76,7 +76,7 @@ async def main() -> None:
         redis = Redis.from_url(url := embedded.urls(folder).redis_url)
         try:
             pairs.conditions()
-            for part in chosen.parts:
+            for part in chosen.only:
                 print(f"\n{part}")
                 if part == "contest":
                     await contest(url, valkey.pid or 0)
