@@ -117,12 +117,12 @@ for i, lane in ipairs(LANES) do
 end
 
 -- Strict order of lanes, except that a lane whose oldest job waited too long gets some places for certain:
--- enough not to starve, too few to hold up residents who are watching.
+-- enough not to starve, too few to hold up residents who are watching. No place is promised to both.
 local function overdue(lane) return lanes[lane].ready > 0 and now - first(P .. 'since:' .. lane) > WAIT_MS[lane] end
 local aged = {batch = overdue('batch'), service = overdue('service')}
 local function choose()
   if picks % 8 == 7 and aged.batch and overdue('batch') then return 'batch' end
-  if picks % 4 == 3 and aged.service and overdue('service') then return 'service' end
+  if picks % 4 == 1 and aged.service and overdue('service') then return 'service' end
   for _, lane in ipairs(LANES) do
     if lanes[lane].ready > 0 then return lane end
   end

@@ -1,6 +1,7 @@
 """`linli up`: starts every part that no URL replaces, watches them, and stops them in the right order.
 
-Order up: Postgres and Valkey, migrations, seed, web and worker, then the engine in the background.
+Order up: Postgres and Valkey, migrations, seed, web and worker; the engine in the background, after these while it has
+to be installed, which takes all cores, else before them, since loading its model takes longest and one core.
 Order down: web and worker finish their turns, then the engine, Valkey, and Postgres last.
 """
 
@@ -25,6 +26,8 @@ from app.screen import Screen
 from app.settings import Settings
 from models.engine import State
 from models.environment import has_gpu
+from models.provision import cache_dir
+from models.starter import is_prepared
 
 ROOT = Path(__file__).resolve().parent.parent
 TICK_SECONDS = 0.2
@@ -104,6 +107,9 @@ class Supervisor:
         self._wait_for_leftovers()
         self._start_services()
         self._set_environment()
+        early = self._engine_only_loads()
+        if early:
+            self._start_engine()
         with self.screen.step("database migrated") as tell:
             self._run_once("migrate", tell, LINLI_DATABASE_OWNER_URL=self.owner_url)
         self._seed()
@@ -113,7 +119,8 @@ class Supervisor:
             worker = self._process("worker", guard_seconds=self.settings.shutdown_seconds)
             self._add(web, worker)
             children.wait_until_ready([web], seconds=WEB_START_SECONDS)
-        self._start_engine()
+        if not early:
+            self._start_engine()
         self.standing = True
         self.screen.ready(self._address(), seconds=time.monotonic() - self.started_at, folder=self.folder)
 
@@ -200,6 +207,13 @@ class Supervisor:
 
     def _has_own_engine(self) -> bool:
         return self.settings.engine_mode == "embedded" and not self.settings.engine_url
+
+    def _engine_only_loads(self) -> bool:
+        """Whether our own engine is installed and its model prepared."""
+        config = self.settings
+        return self._has_own_engine() and is_prepared(
+            config.starter_model, cache_dir(), torch_index=config.engine_torch_index, keep_bf16=config.keep_bf16
+        )
 
     def _start_engine(self) -> None:
         (self.folder / "engine_status.json").unlink(missing_ok=True)

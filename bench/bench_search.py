@@ -322,8 +322,11 @@ async def near_all(home: House, asked: Sequence[Question], *, exact: bool, fence
 
 
 async def nearest(home: House, runtime: Runtime, question: Question, *, exact: bool) -> set[Any]:
-    """Both ways send the setting, so that they differ in nothing but the plan."""
+    """Both ways send the settings, so that they differ in nothing but the plan, made anew each time: one that is kept
+    would be the other way's.
+    """
     async with runtime.transaction(home.scratch.tenant) as session:
+        await session.execute(text("SET LOCAL plan_cache_mode = force_custom_plan"))
         await session.execute(text(f"SET LOCAL enable_indexscan = {'off' if exact else 'on'}"))
         rows = await near_rows(home, session, question)
     own = sorted((row for row in rows if row.language == question.language), key=lambda row: -row.shifted)

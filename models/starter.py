@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-from models.environment import gpu_memory_gib, has_gpu, prepare_environment
+from models.environment import MARKER, environment_dir, gpu_memory_gib, has_gpu, prepare_environment
 from models.provision import (
     Progress,
     Reason,
@@ -44,6 +44,7 @@ __all__ = [
     "cache_dir",
     "gpu_memory_gib",
     "has_gpu",
+    "is_prepared",
     "prepare",
     "prepare_environment",
     "prepare_starter",
@@ -84,6 +85,28 @@ def prepare(source: str, cache_dir: Path, progress: Progress, *, python: Path, k
     )
 
 
+def is_prepared(source: str, cache_dir: Path, *, torch_index: str = "", keep_bf16: bool = False) -> bool:
+    """Whether `prepare_environment` and `prepare` have nothing left to do, so that the engine only loads its model."""
+    environment = environment_dir(cache_dir, gpu=has_gpu(), torch_index=torch_index)
+    if not (environment / MARKER).exists():
+        return False
+    source = source or choose_source(gpu_memory_gib())
+    starter = STARTERS.get(source)
+    if starter is None:
+        return (Path(source).expanduser() / "config.json").is_file()
+    return _is_converted(*_checkpoints(starter, cache_dir), keep_bf16=keep_bf16)
+
+
+def _checkpoints(starter: Starter, cache_dir: Path) -> tuple[Path, Path]:
+    """Where the int8 and the bf16 form are kept."""
+    key = starter.sha256[:12]
+    return cache_dir / "models" / f"{key}-w8a8", cache_dir / "models" / f"{key}-bf16"
+
+
+def _is_converted(final: Path, bf16: Path, *, keep_bf16: bool) -> bool:
+    return final.is_dir() and (bf16.is_dir() or not keep_bf16)
+
+
 def prepare_starter(
     starter: Starter, cache_dir: Path, progress: Progress, *, python: Path, keep_bf16: bool = False
 ) -> Path:
@@ -91,18 +114,13 @@ def prepare_starter(
 
     Kept as `models/<sha12>-w8a8` (and `-bf16` when asked). Two processes at once: the second waits for the first.
     """
-    key = starter.sha256[:12]
-    models = cache_dir / "models"
-    final, bf16 = models / f"{key}-w8a8", models / f"{key}-bf16"
+    key, models = starter.sha256[:12], cache_dir / "models"
+    final, bf16 = _checkpoints(starter, cache_dir)
     what = f"Preparing {starter.model}"
-
-    def ready() -> bool:
-        return final.is_dir() and (bf16.is_dir() or not keep_bf16)
-
-    if ready():
+    if _is_converted(final, bf16, keep_bf16=keep_bf16):
         return final
     with disk_errors(what), locked(models / f"{key}.lock", progress) as lock:
-        if ready():
+        if _is_converted(final, bf16, keep_bf16=keep_bf16):
             return final
         check_space(models, starter.bytes_working + (starter.bytes_joined * 3 if keep_bf16 else 0), what)
         work = models / f"{key}.work"

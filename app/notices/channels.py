@@ -42,6 +42,7 @@ class Parcel:
     title: dict[str, str]
     body: dict[str, str]
     link: str
+    leave_link: str
     created_at: datetime
     sent_at: datetime
 
@@ -138,6 +139,10 @@ def email_of(settings: Settings, parcel: Parcel) -> EmailMessage:
     message["Date"] = format_datetime(parcel.created_at)
     message["Message-ID"] = f"<{parcel.delivery_id}@{settings.smtp_from.partition('@')[2] or 'linli'}>"
     message["Auto-Submitted"] = "auto-generated"
+    if parcel.leave_link:
+        # RFC 8058: mail programs show a button of their own, and large providers want one of whoever writes to many.
+        message["List-Unsubscribe"] = f"<{parcel.leave_link}>"
+        message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
     message.set_content("\n\n".join(part for part in (parcel.words(parcel.body), parcel.link) if part))
     return message
 

@@ -73,12 +73,16 @@ def job_of(delivery_id: UUID, community_id: UUID, *, loud: bool, bulk: bool = Fa
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """What one of many residents is told. The texts are under "zh" and "en"."""
+    """What one of many residents is told. The texts are under "zh" and "en".
+
+    `leave_link`: where one POST ends it for this resident, if they are told as one of a list.
+    """
 
     resident_id: UUID
     title: dict[str, str]
     body: dict[str, str]
     link: str
+    leave_link: str = ""
 
 
 async def tell(
@@ -118,7 +122,7 @@ async def tell_each(
         {
             "id": CLOCK.new_id(), "community_id": community_id, "person_kind": PersonKind.RESIDENT,
             "person_id": one.resident_id, "kind": kind, "key": key, "title": one.title, "body": one.body,
-            "link": one.link, "created_at": now,
+            "link": one.link, "leave_link": one.leave_link, "created_at": now,
         }
         for one in letters
     ]  # fmt: skip

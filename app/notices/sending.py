@@ -136,7 +136,8 @@ async def _pack(
         sealed_secret=channel.sealed_secret, community={"id": str(community.id), "name": community.name},
         person={"kind": message.person_kind.value, "id": str(message.person_id), "name": name},
         language=language[0] if language else "zh", address=address, kind=message.kind, title=message.title,
-        body=message.body, link=message.link, created_at=message.created_at, sent_at=runtime.clock(),
+        body=message.body, link=message.link, leave_link=message.leave_link, created_at=message.created_at,
+        sent_at=runtime.clock(),
     )  # fmt: skip
 
 

@@ -63,6 +63,7 @@ class Message(HasId, Base):
     title: Mapped[dict[str, str]] = mapped_column(JSONB)
     body: Mapped[dict[str, str]] = mapped_column(JSONB)
     link: Mapped[str]
+    leave_link: Mapped[str] = mapped_column(default="", server_default="")
     created_at: Mapped[datetime]
     read_at: Mapped[datetime | None]
 

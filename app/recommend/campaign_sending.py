@@ -204,7 +204,7 @@ def _letter(telling: Telling, resident_id: UUID, texts: dict[str, str]) -> deliv
         **{f"{language}_plain": put[f"plain_{language}"] + ends[language] for language in ends},
     }
     title = {"zh": put["title_zh"], "en": put["title_en"]}
-    return deliveries.Letter(resident_id, title, body, f"/items/{item.id}" if item else "")
+    return deliveries.Letter(resident_id, title, body, f"/items/{item.id}" if item else "", leave_link=link)
 
 
 def key_of(campaign_id: UUID, occasion: UUID) -> str:

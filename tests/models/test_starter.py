@@ -14,10 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from models import starter as starters
 from models.environment import MARKER, environment_dir
 from models.provision import Reason, StarterFailed, silent
 from models.recommended import BY_GPU_MEMORY, STARTERS, Starter, choose_source
-from models.starter import prepare, prepare_environment, prepare_starter
+from models.starter import is_prepared, prepare, prepare_environment, prepare_starter
 
 DATA = (b"first part " * 500, b"second part " * 700, b"third " * 900)
 
@@ -268,6 +269,20 @@ def test_a_complete_environment_is_used_at_once(shelf):
     folder.mkdir(parents=True)
     (folder / MARKER).touch()
     assert prepare_environment(shelf.cache, silent, gpu=False) == folder / "bin" / "python"
+
+
+def test_an_engine_is_prepared_when_neither_its_environment_nor_its_model_is_missing(shelf, monkeypatch, tmp_path):
+    monkeypatch.setitem(STARTERS, "sample", shelf.starter)
+    monkeypatch.setattr(starters, "has_gpu", lambda: False)
+    folder = environment_dir(shelf.cache, gpu=False)
+    folder.mkdir(parents=True)
+    shelf.prepare()
+    (tmp_path / "config.json").touch()
+    sources = ("sample", str(tmp_path), "Qwen/Qwen3-8B", "starter-1.5b")
+    assert [is_prepared(source, shelf.cache) for source in sources] == [False] * 4
+    (folder / MARKER).touch()
+    assert [is_prepared(source, shelf.cache) for source in sources] == [True, True, False, False]
+    assert not is_prepared("sample", shelf.cache, keep_bf16=True)
 
 
 def test_every_machine_has_a_recommended_model():

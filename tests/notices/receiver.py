@@ -2,9 +2,37 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@asynccontextmanager
+async def listening(serve: Serve, *, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
+    """Serves connections until the block ends; the port. Those still served then are cut off: a connection that is left
+    open keeps the loop from closing.
+    """
+    serving: set[asyncio.Task[None]] = set()
+
+    async def served(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        serving.add(task)
+        with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            await serve(reader, writer)
+        serving.discard(task)
+        writer.close()
+
+    server = await asyncio.start_server(served, host, 0, ssl=tls)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        for task in serving:
+            task.cancel()
+        await asyncio.gather(*serving)
 
 
 @dataclass(frozen=True)
@@ -43,10 +71,10 @@ class Receiver:
         self.connections += 1
         self.at_once += 1
         self.at_once_max = max(self.at_once_max, self.at_once)
-        with suppress(ConnectionError, asyncio.IncompleteReadError):
+        try:
             await self._serve(reader, writer)
-        self.at_once -= 1
-        writer.close()
+        finally:
+            self.at_once -= 1
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
@@ -64,11 +92,5 @@ class Receiver:
 @asynccontextmanager
 async def receiving(*, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1") -> AsyncIterator[Receiver]:
     receiver = Receiver()
-    server = await asyncio.start_server(receiver.serve, host, 0, ssl=tls)
-    receiver.port = server.sockets[0].getsockname()[1]
-    try:
+    async with listening(receiver.serve, host=host, tls=tls) as receiver.port:
         yield receiver
-    finally:
-        receiver.endless = False
-        server.close()
-        # Those that are still thinking are not waited for.

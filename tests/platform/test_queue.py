@@ -131,7 +131,9 @@ async def test_no_lane_starves(queue_with: Callable[..., Queue]):
     assert fresh == {Lane.INTERACTIVE: 8}
     await asyncio.sleep(3.3)
     aged = Counter([(await take_one(queue)).job.lane for _ in range(40)])
-    assert aged == {Lane.INTERACTIVE: 30, Lane.SERVICE: 5, Lane.BATCH: 5}
+    assert aged == {Lane.INTERACTIVE: 25, Lane.SERVICE: 10, Lane.BATCH: 5}, (
+        "every fourth place and every eighth, none of them both"
+    )
 
 
 async def test_a_conversation_has_one_turn_at_a_time_and_in_order(queue: Queue):

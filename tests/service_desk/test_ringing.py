@@ -21,7 +21,8 @@ from app.service_desk.duty_hearing import ring_job
 from app.service_desk.duty_tables import RingAnswer
 from app.service_desk.tables import Status, Urgency, WorkOrder
 from tests.make import Order, Person
-from tests.notices.messages.receivers import Receiver, listening
+from tests.notices.messages.receivers import Receiver
+from tests.notices.receiver import listening
 from tests.service_desk.duties import Desk
 
 
@@ -239,7 +240,7 @@ def test_every_answer_has_its_words_and_its_consequence():
 
 async def test_without_redis_the_next_sweep_of_any_worker_rings_and_the_call_goes_out(desk: Desk):
     receiver = Receiver()
-    async with listening(receiver):
+    async with listening(receiver.serve) as receiver.port:
         order = await emergency(desk)
         allowed = {"outgoing_private_hosts": ["127.0.0.1"], "outgoing_ports": [receiver.port]}
         async with without_redis(desk.runtime, **allowed) as runtime:

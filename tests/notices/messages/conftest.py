@@ -10,7 +10,8 @@ from app.notices import deliveries
 from app.runtime import Runtime
 from tests.conftest import Client
 from tests.make import Make, Person
-from tests.notices.messages.receivers import Inbox, Receiver, listening
+from tests.notices.messages.receivers import Inbox, Receiver
+from tests.notices.receiver import listening
 
 Tell = Callable[..., Awaitable[None]]
 
@@ -18,14 +19,14 @@ Tell = Callable[..., Awaitable[None]]
 @pytest.fixture
 async def inbox() -> AsyncIterator[Inbox]:
     inbox = Inbox()
-    async with listening(inbox):
+    async with listening(inbox.serve) as inbox.port:
         yield inbox
 
 
 @pytest.fixture
 async def receiver() -> AsyncIterator[Receiver]:
     receiver = Receiver()
-    async with listening(receiver):
+    async with listening(receiver.serve) as receiver.port:
         yield receiver
 
 

@@ -4,8 +4,6 @@ import asyncio
 import email
 import email.policy
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from email.message import EmailMessage
 from typing import Any
@@ -39,7 +37,6 @@ class Inbox:
                 break
             else:
                 await say("250 test")
-        writer.close()
 
 
 @dataclass
@@ -68,15 +65,3 @@ class Receiver:
         status = self.statuses.pop(0) if self.statuses else 204
         writer.write(f"HTTP/1.1 {status} Told\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
         await writer.drain()
-        writer.close()
-
-
-@asynccontextmanager
-async def listening(receiver: Inbox | Receiver) -> AsyncIterator[None]:
-    server = await asyncio.start_server(receiver.serve, "127.0.0.1", receiver.port)
-    receiver.port = server.sockets[0].getsockname()[1]
-    try:
-        yield
-    finally:
-        server.close()
-        await server.wait_closed()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from app.notices import jobs, outgoing
+from app.notices import deliveries, jobs, outgoing
 from app.people.tables import Account, Resident, Staff
 from app.queue import Lease
 from app.runtime import Runtime
@@ -77,8 +77,6 @@ async def test_an_e_mail_is_in_the_language_of_its_reader_and_keeps_its_headers_
     reach,
     runtime,
 ):
-    from app.notices import deliveries
-
     english = await make.resident(language="en")
     await reach(english, Resident, mail=f"{english.login}@example.org")
     await open_channel(manager, kind="email")
@@ -91,9 +89,28 @@ async def test_an_e_mail_is_in_the_language_of_its_reader_and_keeps_its_headers_
     (letter,) = inbox.letters
     assert (letter["To"], letter["Subject"]) == (f"{english.login}@example.org", "Leak Bcc: everyone@example.org")
     assert letter["Bcc"] is None
+    assert letter["List-Unsubscribe"] is None
     assert letter.get_content().strip() == "We are on it."
     (delivery,) = await listed(manager)
     assert (delivery["status"], delivery["address"]) == ("sent", "r***@example.org")
+
+
+async def test_a_mail_to_many_tells_the_mail_program_how_to_leave_them(
+    manager: Person, make: Make, open_channel: OpenChannel, inbox: Inbox, run_jobs, reach, runtime
+):
+    one = await make.resident()
+    await reach(one, Resident, mail=f"{one.login}@example.org")
+    await open_channel(manager, kind="email")
+    leave = "https://linli.example.org/api/v1/unsubscribe?t=abc"
+    letter = deliveries.Letter(one.id, {"zh": "面包课"}, {"zh": "周六下午。"}, "", leave_link=leave)
+    async with runtime.transaction(one.tenant) as session:
+        await deliveries.tell_each(
+            session, runtime, community_id=one.place.id, kind="news.sent", key="k", letters=[letter]
+        )
+    await run_jobs()
+    (mail,) = inbox.letters
+    assert mail["List-Unsubscribe"] == f"<{leave}>"
+    assert mail["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
 
 
 async def test_sms_and_phone_get_the_number_and_the_words(
