@@ -37,7 +37,9 @@ quality: $(VENV)/test.stamp ## Measure answers, search, emergencies, intents and
 	$(VENV)/bin/linli eval search $(ARGS)
 	$(VENV)/bin/linli eval emergencies tests/quality/emergencies_held_out.jsonl
 	$(VENV)/bin/linli eval emergencies tests/quality/emergencies_held_out_2.jsonl
+	$(VENV)/bin/linli eval emergencies tests/quality/emergencies_held_out_3.jsonl
 	$(VENV)/bin/linli eval intents
+	$(VENV)/bin/linli eval intents models/training/data/intents_held_out_2.jsonl
 	$(VENV)/bin/linli eval recommend --practice --protocol leave-one-out
 	LINLI_SCHEMA_EXAMPLES=100 $(VENV)/bin/pytest tests/isolation/test_schema.py
 

@@ -28,6 +28,7 @@ from app.runtime import Runtime
 from bench.followers import Follower, drop, follow, until
 from bench.house import ROOT, House, answers, free_port, house, load, resident_kib, running
 from bench.load import quantile
+from bench.pairs import MISSED, exit_status
 
 AWAY_EVENTS = 2
 """Published to each turn while its follower is away."""
@@ -35,6 +36,8 @@ AWAY_EVENTS = 2
 
 def row(name: str, figure: str, goal: str = "", met: bool | None = None) -> None:
     verdict = "" if met is None else "met" if met else "not met"
+    if met is False:
+        MISSED.append(name)
     print(f"{name:62} {figure:26} {goal:12} {verdict}", flush=True)
 
 
@@ -211,3 +214,4 @@ if __name__ == "__main__":
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--profile", type=Path, help="folder for the findings of cProfile in web")
     uvloop.run(main(parser.parse_args()))
+    sys.exit(exit_status())

@@ -9,6 +9,7 @@ Run: .venv/bin/python -m bench.bench_overhead [--real] [--quick] [--only p1,p2,p
 
 import argparse
 import statistics
+import sys
 import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -19,7 +20,7 @@ from bench.house import cpu_seconds_of, running
 from bench.load import Side, one_by_one, quantile, requests_for, stream_rate, streams
 from bench.overhead_real import cache_hits, real_first_token, real_throughput
 from bench.overhead_setup import STREAMS, Bench, bare, opened, opened_real, spent
-from bench.pairs import Ratio, Sample, compare, conditions, exactly, goal, interval, table
+from bench.pairs import Ratio, Sample, compare, conditions, exactly, exit_status, goal, interval, table
 
 PARTS = ("web", "worker", "valkey", "postgres")
 
@@ -179,3 +180,4 @@ if __name__ == "__main__":
     given = parser.parse_args()
     given.pairs = 3 if given.quick else 7
     uvloop.run(main(given))
+    sys.exit(exit_status())

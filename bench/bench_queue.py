@@ -5,6 +5,7 @@ Run: .venv/bin/python -m bench.bench_queue [--only contest durable growth flood 
 
 import argparse
 import asyncio
+import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -94,3 +95,4 @@ async def main() -> None:
 
 if __name__ == "__main__":
     asyncio.run(main())
+    sys.exit(pairs.exit_status())

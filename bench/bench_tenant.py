@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import sys
 import tempfile
 from pathlib import Path
 from uuid import uuid4
@@ -88,3 +89,4 @@ async def read(engine: AsyncEngine, account: object, organisation: object | None
 
 if __name__ == "__main__":
     asyncio.run(main())
+    sys.exit(pairs.exit_status())

@@ -133,11 +133,22 @@ def verdict(ratio: Ratio, *, at_least: float | None = None, at_most: float | Non
     return "met" if all(good) else "undecided" if any(good) else "not met"
 
 
+MISSED: list[str] = []
+"""Goals that this program missed for certain."""
+
+
+def exit_status() -> int:
+    """For the end of a bench: 1 when a goal was missed."""
+    return 1 if MISSED else 0
+
+
 def goal(name: str, ratio: Ratio, *, at_least: float | None = None, at_most: float | None = None) -> bool:
     """Print one line about a goal; False when it is missed for certain."""
     said = verdict(ratio, at_least=at_least, at_most=at_most)
     wanted = " ".join(f"{sign} {bound:g}" for sign, bound in ((">=", at_least), ("<=", at_most)) if bound is not None)
     print(f"{name}: {ratio.median:.3g} [{ratio.low:.3g}, {ratio.high:.3g}], goal {wanted}: {said}")
+    if said == "not met":
+        MISSED.append(name)
     return said != "not met"
 
 

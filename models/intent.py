@@ -1,9 +1,10 @@
-"""What a text is about: a linear classifier over the embedder's vectors and the text's character n-grams.
+"""What a text is about, by the embedder's vector and by the text's character n-grams.
 
-Two voices, each a multinomial logistic regression: the meaning (vectors) and the wording (n-grams). Their logits are
-mixed and divided by a temperature, so that 0.8 means right four times in five on sentences nobody trained on. Either
-voice can speak alone: without the embedder, or under another one than the weights were trained with, only the wording
-does, less sure of itself. Trained by `training/train_intent.py`; at run time plain numpy.
+Two voices: the meaning (a network of one hidden layer over vectors) and the wording (a multinomial logistic regression
+over n-grams). Their logits are mixed and divided by a temperature, so that 0.8 means right four times in five on
+sentences nobody trained on. Either voice can speak alone: without the embedder, or under another one than the weights
+were trained with, only the wording does, less sure of itself. Trained by `training/train_intent.py`; at run time plain
+numpy.
 """
 
 from collections.abc import Sequence
@@ -38,6 +39,7 @@ class IntentClassifier:
         self.embedder = str(arrays["embedder"])
         self.width: int = arrays["mean"].shape[0]
         self._mean, self._idf = _float(arrays["mean"]), _float(arrays["idf"])
+        self._hidden, self._hidden_bias = _float(arrays["hidden"]), _float(arrays["hidden_bias"])
         self._meaning, self._meaning_bias = _float(arrays["meaning"]), _float(arrays["meaning_bias"])
         self._words, self._words_bias = _float(arrays["words"]), _float(arrays["words_bias"])
         self._words_share = float(arrays["words_share"])
@@ -62,7 +64,8 @@ class IntentClassifier:
             raise ShapeMismatch(f"vectors {vectors.shape}, trained on {self.width}")
         meaning: Scores | None = None
         if vectors is not None:
-            meaning = ((vectors - self._mean) @ self._meaning + self._meaning_bias).astype(np.float32)
+            hidden = np.maximum((vectors - self._mean) @ self._hidden + self._hidden_bias, 0)
+            meaning = (hidden @ self._meaning + self._meaning_bias).astype(np.float32)
         words = self._wording(texts) if texts is not None else None
         return probabilities(*mix(meaning, words, self._words_share, self._temperatures))
 

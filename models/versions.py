@@ -32,24 +32,25 @@ class Version:
 
 
 CLASSIFIER_SHAPES: Mapping[str, tuple[int | str, ...]] = {
-    "labels": ("k",), "mean": ("d",), "meaning": ("d", "k"), "meaning_bias": ("k",),
+    "labels": ("k",), "mean": ("d",), "hidden": ("d", "h"), "hidden_bias": ("h",),
+    "meaning": ("h", "k"), "meaning_bias": ("k",),
     "idf": ("f",), "words": ("f", "k"), "words_bias": ("k",), "words_share": (), "temperatures": (3,), "embedder": (),
 }  # fmt: skip
-"""k classes, d wide vectors, f n-gram features."""
+"""k classes, d wide vectors, h hidden units, f n-gram features."""
 
 INTENTS = Version(
-    "intents", "intents.npz", "9aab164e0c28eca07c64b55840cb204ec5fc15dcb8a1d858ef6d1234c09b7c1a", CLASSIFIER_SHAPES
+    "intents", "intents.npz", "25eb9fd50d681242d94194112d02155ed0ea8c9f293d910669cf19e5e3114d76", CLASSIFIER_SHAPES
 )
 CATEGORIES = Version(
     "categories",
     "categories.npz",
-    "8b7167050cadf5282b188d42e45804b8647d7e80f57ff338d5c6626f1ca2301a",
+    "ef64b6d3bff0c70c3aab3052c847a2e681685728f3773bfdf270e0913f8e0eb2",
     CLASSIFIER_SHAPES,
 )
 EMERGENCIES = Version(
     "emergencies",
     "emergencies.npz",
-    "c2ccd41335e7f35500e5810a1e8f28feaf5cd60ab82c88833845bd5c998b8839",
+    "aad9b04a19dc5415e90eb60f8d70096a80591142fe2ec49c627631d31b69422a",
     CLASSIFIER_SHAPES,
 )
 LIVE = (INTENTS, CATEGORIES, EMERGENCIES)

@@ -24,6 +24,8 @@ SHARES = re.compile(
     rf"|(?<![\d.])(?P<off>{ARABIC})\s*%\s*off\b|(?P<zhe>(?<!\d)\d{{1,2}}(?:\.\d)?|{CHINESE}{{1,2}})折"
     r"|\b(?P<en>one|two|three)[\s-](?P<en_low>thirds?|quarters?)\b|\bper\s?cent\b"
 )
+DECIMALS = re.compile(r"(?P<digits>[零〇一二两三四五六七八九]+)(?P<scale>[百千万亿]?)")
+"""What follows 点 in 一点五 and 一点五万; anything else after it is no decimal."""
 HALVES = re.compile(
     rf"(?:(?P<count>{CHINESE}+|\d+)\s*个?)?半(?P<of_zh>个?小时|个?钟头|个月|天|年)"
     rf"|(?P<whole>{CHINESE}+|\d+)(?P<then>年|天|个月)半(?!价|夜)"
@@ -70,8 +72,9 @@ def _value(text: str) -> Fraction | None:
         return parse_arabic(text)
     whole, _, tail = text.partition("点")
     value = parse_chinese(whole)
-    if value is not None and tail:
-        value += Fraction("0." + "".join(str(parse_small(char)) for char in tail))
+    if value is not None and (decimals := DECIMALS.fullmatch(tail)):
+        value += Fraction("0." + "".join(str(parse_small(digit)) for digit in decimals["digits"]))
+        value *= SCALES.get(decimals["scale"], 1)
     return value
 
 

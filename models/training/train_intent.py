@@ -1,8 +1,9 @@
 """Train the classifiers of intents, categories and emergencies: `python -m models.training.train_intent`.
 
-Reads `data/*_train.jsonl` and the emergencies that the rules were tuned on, never a file that is held out. Writes
-`../weights/*.npz` and prints the sha256 that belong into `../versions.py`, with the figures of cross-validation. Twice
-on one machine gives the same bytes; another machine's arithmetic may differ in the last bit.
+Reads `data/*_train.jsonl`, whose `author` says who wrote a line, and the emergencies that the rules were tuned on,
+never a file that is held out. Writes `../weights/*.npz` and prints the sha256 that belong into `../versions.py`, with
+the figures of cross-validation. Twice on one machine gives the same bytes; another machine's arithmetic may differ in
+the last bit.
 """
 
 import argparse
@@ -77,11 +78,12 @@ def category_examples() -> list[Example]:
 
 
 def emergency_examples() -> list[Example]:
-    """Tuned sentences by kind, and everything else that residents say as none.
+    """Sentences by kind, those that the rules were tuned on too, and everything else that residents say as none.
 
     The intents of emergencies name no kind, so they are left out; the tuned sentences say the same and more.
     """
     tuned = [Example(row["text"], row["kind"]) for row in read_rows(TUNED_EMERGENCIES)]
+    told = [Example(row["text"], row["kind"]) for row in read_rows(DATA / "emergencies_train.jsonl")]
     others = [
         Example(row["text"], NO_EMERGENCY)
         for row in read_rows(DATA / "intents_train.jsonl")
@@ -89,7 +91,7 @@ def emergency_examples() -> list[Example]:
     ]
     wrapped = [_wrapped(one, at) for at, one in enumerate(tuned[::WRAPPED_EVERY])]
     first: dict[str, Example] = {}
-    for one in (*tuned, *wrapped, *others):
+    for one in (*tuned, *told, *wrapped, *others):
         first.setdefault(one.text, one)
     return list(first.values())
 

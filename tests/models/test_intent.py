@@ -83,7 +83,7 @@ def test_every_intent_has_at_least_forty_utterances_of_both_languages_and_a_held
     assert all(min(own["zh"], own["en"]) >= 12 for own in languages.values())
     held = Counter(row["intent"] for row in held_out)
     assert all(held[name] >= 8 for name in counts)
-    texts = [ngrams.normalise(row["text"]) for row in train + held_out]
+    texts = [ngrams.normalise(row["text"]) for row in train + held_out + utterances("held_out_2")]
     assert len(set(texts)) == len(texts), "a held-out utterance is not also trained on"
     assert tuple(sorted(counts)) == load_intents().labels
     assert {example.label for example in train_intent.category_examples()} == set(load_categories().labels)

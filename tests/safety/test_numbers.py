@@ -22,7 +22,8 @@ def values(text):
     [
         ("5元", "¥5", "￥5", "RMB 5", "5 yuan", "五元", "５元", "5块", "five yuan"),
         ("250元", "两百五十元", "两百五元", "250.00 yuan", "RMB250"),
-        ("1,200元", "一千二元", "1200元", "¥1,200", "1.2千元"),
+        ("1,200元", "一千二元", "1200元", "¥1,200", "1.2千元", "一点二千元"),
+        ("15000元", "1.5万元", "一点五万元", "¥15,000"),
         ("30分钟", "半小时", "半个小时", "三十分钟", "30 minutes", "half an hour", "30-minute", "thirty minutes"),
         ("1小时30分钟", "一个半小时", "90分钟", "1.5小时", "1 hour 30 minutes", "1.5 hours"),
         ("30%", "３０％", "百分之三十", "30 percent", "thirty per cent"),
@@ -117,3 +118,9 @@ def test_a_phone_at_the_end_of_an_english_sentence_is_one_phone():
     found = [(fact.kind, fact.value) for fact in find_facts("Questions: 021-5555 0100. It costs 12345678.5 yuan.")]
     assert (Kind.PHONE, "02155550100") in found
     assert [kind for kind, _ in found].count(Kind.PHONE) == 1
+
+
+@pytest.mark.parametrize("nonsense", ["三点百元", "一点二亿亿元", "三点十万元", "百分之三点千"])
+def test_what_only_looks_like_a_decimal_is_read_as_far_as_it_goes(nonsense: str):
+    """It ended the answer it stood in."""
+    assert find_facts(nonsense)

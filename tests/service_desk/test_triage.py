@@ -156,7 +156,7 @@ async def test_the_engine_reads_what_rules_missed_and_what_it_makes_up_is_droppe
     client: Client, make: Make, runtime: Runtime, manager: Person, tree: dict[str, str], engine: ScriptedEngine
 ):
     resident = await make.resident()
-    text = "在一期那边二号的楼,三号梯,表间里有东西嗡嗡响"
+    text = "在一期那边二号的楼,三号梯,表间里那个东西又那样了"
     right = dict.fromkeys((*triage_slots.LEVELS, *triage_slots.QUOTED), "") | {"category": "plumbing"}
     right |= {"phase": "1", "building": "2", "unit": "3", "spot": "表间", "problem": "电线短路起火"}
     wrong = right | {"unit": "7", "spot": "屋顶"}
