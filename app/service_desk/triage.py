@@ -154,7 +154,7 @@ def classify(
     text: str, *, opinion: Opinion, said: Said, place: Place, kinds: Mapping[str, OrderKind], confidence_min: float,
     emergency: str | None = None, slots: Mapping[str, str] | None = None,
 ) -> Triage:  # fmt: skip
-    """Put the voices together. `kinds`: the categories in use, by code. `emergency`: the kind the rules have found."""
+    """Put the voices together. `kinds`: the categories in use, by code. `emergency`: the kind that was heard."""
     code, confidence = opinion.categories[0]
     urgency = choose_urgency(text, code, emergency=emergency, emergency_share=opinion.emergency_share)
     doubts = [
@@ -178,7 +178,7 @@ def classify(
 
 
 def choose_urgency(text: str, category_code: str, *, emergency: str | None, emergency_share: float) -> Urgency:
-    """Rules first: what they call an emergency is one. The model alone makes it urgent at most."""
+    """What was heard as an emergency is one. The intents' opinion alone makes it urgent at most."""
     if emergency is not None:
         return Urgency.EMERGENCY
     if category_code in PRESSING or URGENT.search(text) or emergency_share >= EMERGENCY_SHARE_MIN:

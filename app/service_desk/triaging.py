@@ -17,7 +17,8 @@ from app.people.callers import Caller, system_caller, tenant_of_community
 from app.people.tables import Household, Space, SpaceKind
 from app.queue import Lease
 from app.runtime import Runtime
-from app.safety import emergencies
+from app.safety import second_voice
+from app.safety.emergencies import Emergency
 from app.service_desk import categories, effects, places, triage, triage_slots, work_orders
 from app.service_desk.errors import WorkOrderNotFound
 from app.service_desk.places import Found, Node, Said
@@ -112,8 +113,9 @@ async def _room_of(session: AsyncSession, household_id: UUID | None) -> UUID | N
 
 async def think(runtime: Runtime, report: Report) -> Triage:
     """The opinion on a report. Embedder and engine may both be away: then it is less sure and asks a person."""
-    opinion = triage.hear(report.text, await _vector(runtime, report.text))
-    found = emergencies.find(report.text)
+    vector = await _vector(runtime, report.text)
+    opinion = triage.hear(report.text, vector)
+    found = _emergency(report.text, vector)
     emergency = report.emergency or (found.kind if found else None)
     thought = _classify(report, opinion, report.said, emergency, {})
     if not thought.needs_person:
@@ -136,6 +138,11 @@ def _classify(report: Report, opinion: Opinion, said: Said, emergency: str | Non
         emergency=emergency,
         slots=slots,
     )
+
+
+def _emergency(text: str, vector: Vectors | None) -> Emergency | None:
+    """As in chat: the rules and a classifier beside them."""
+    return second_voice.hear(text).found if vector is None else second_voice.find_whole(text, vector)
 
 
 async def _vector(runtime: Runtime, text: str) -> Vectors | None:

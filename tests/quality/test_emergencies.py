@@ -1,4 +1,4 @@
-"""The figures of the emergency rules may not fall. The files were written by hand.
+"""The figures of the emergency rules may not fall. No file was made by a program that swaps words.
 
 `emergencies.jsonl` is what rules and classifier were made with; the classifier also learnt from a dozen other authors.
 `emergencies_held_out.jsonl` was written before the first rule, `emergencies_held_out_2.jsonl` before the classifier, in

@@ -14,6 +14,7 @@ import pytest
 from app.people.tables import SpaceKind, StaffRole
 from app.queue import HANDLERS, Lease
 from app.runtime import Runtime
+from app.safety import emergencies
 from app.service_desk import categories, jobs, places, triage, triage_slots, triage_tables, work_orders
 from app.service_desk.places import Said
 from app.settings import Settings
@@ -114,6 +115,16 @@ async def test_who_is_trapped_makes_an_emergency_whatever_the_model_thinks(
     await run_jobs()
     shown = await seen(client, manager, order)
     assert (shown["urgency"], shown["category_name"]) == ("emergency", "电梯")
+
+
+async def test_an_emergency_told_without_any_sign_of_the_rules_is_heard_at_the_desk_as_in_chat(
+    client: Client, make: Make, manager: Person, run_jobs: RunJobs
+):
+    text = "他趴在方向盘上,嘴边都是沫子"
+    assert emergencies.find(text) is None
+    order = await report(client, await make.resident(), text)
+    await run_jobs()
+    assert (await seen(client, manager, order))["urgency"] == "emergency"
 
 
 async def test_addresses_are_found_in_the_tree_or_left_to_a_person(
