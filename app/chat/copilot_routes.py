@@ -20,7 +20,7 @@ from app.runtime import RuntimeDep
 router = APIRouter(prefix="/communities/{cid}/conversations/{conversation_id}", tags=["copilot"], route_class=DoorRoute)
 
 PageDep = Annotated[PageQuery, Depends(page_query)]
-SSE = {200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}, "description": "Events of the draft"}}
+SSE = {200: {"content": {"text/event-stream": {}}, "description": "Events of the draft"}}
 Reader = Annotated[Caller, Depends(require_in_community("conversations:read"))]
 Writer = Annotated[Caller, Depends(require_in_community("conversations:write"))]
 

@@ -20,7 +20,7 @@ from app.runtime import RuntimeDep
 router = APIRouter(prefix="/me/conversations/{conversation_id}", tags=["chat"], route_class=DoorRoute)
 
 ChatCaller = Annotated[Caller, Depends(require("chat:write"))]
-SSE = {200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}, "description": "Events"}}
+SSE = {200: {"content": {"text/event-stream": {}}, "description": "Events"}}
 
 
 @router.get("")

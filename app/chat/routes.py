@@ -35,7 +35,7 @@ router = APIRouter(tags=["chat"], route_class=DoorRoute)
 ChatCaller = Annotated[Caller, Depends(require("chat:write"))]
 StaffReader = Annotated[Caller, Depends(require_in_community("conversations:read"))]
 PageDep = Annotated[PageQuery, Depends(page_query)]
-SSE = {200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}, "description": "Events of the turn"}}
+SSE = {200: {"content": {"text/event-stream": {}}, "description": "Events of the turn"}}
 
 
 @router.post("/me/conversations", status_code=201, response_model=ConversationOut)
