@@ -75,7 +75,7 @@ class FilterIn(Body):
     active_after: Moment | None = None
     active_before: Moment | None = None
     cursor: Annotated[str, StringConstraints(max_length=100)] | None = None
-    limit: int = Field(50, ge=1, le=200)
+    limit: int = Field(50, ge=1, le=200, strict=True)
 
 
 class EntryOut(BaseModel):

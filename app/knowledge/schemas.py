@@ -10,7 +10,7 @@ from app.knowledge.language import Language
 from app.knowledge.tables import Audience, DocumentStatus
 from app.rest.moments import Moment
 
-QuestionText = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
+QuestionText = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, pattern=r"\S", max_length=500)]
 AnswerText = Annotated[str, StringConstraints(strip_whitespace=True, max_length=4_000)]
 
 

@@ -19,9 +19,9 @@ from app.people.personal import OfHousehold, OfResident, OfStaff
 from app.people.tables import PlateKind, ResidentRole, RoomState, Skill, SpaceKind, StaffRole
 from app.rest.moments import Moment
 
-Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100)]
-Login = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
-Slug = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=63)]
+Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, pattern=r"\S", max_length=100)]
+Login = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, pattern=r"\S", max_length=200)]
+Slug = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, pattern=r"\S", max_length=63)]
 Phone = Annotated[str, StringConstraints(pattern=r"^[0-9+() -]{0,30}$")]
 RefreshSecret = Annotated[SecretStr, Field(max_length=200, examples=["lr_0197…_…"])]
 Password = Annotated[SecretStr, Field(min_length=1, max_length=200)]
@@ -37,7 +37,10 @@ def known_timezone(name: str) -> str:
 
 
 Timezone = Annotated[
-    str, StringConstraints(max_length=100), AfterValidator(known_timezone), Field(examples=["Asia/Shanghai"])
+    str,
+    StringConstraints(max_length=100),
+    AfterValidator(known_timezone),
+    Field(examples=["Asia/Shanghai"], json_schema_extra={"format": "iana-timezone"}),
 ]
 
 

@@ -13,12 +13,14 @@ from app.recommend.imports import CAPACITY_MAX, CATEGORIES_MAX, CATEGORY_CHARS_M
 from app.recommend.tables import FeedbackKind, ItemAudience, ItemKind, RankerStatus
 from app.rest.moments import Moment
 
-Title = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+Title = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, pattern=r"\S", max_length=200)]
 TitleEn = Annotated[str, StringConstraints(strip_whitespace=True, max_length=200)]
 Words = Annotated[str, StringConstraints(strip_whitespace=True, max_length=5_000)]
-Category = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=CATEGORY_CHARS_MAX)]
+Category = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, pattern=r"\S", max_length=CATEGORY_CHARS_MAX)
+]
 Categories = Annotated[list[Category], Field(max_length=CATEGORIES_MAX, examples=[["亲子", "美食"]])]
-ExternalId = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+ExternalId = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, pattern=r"\S", max_length=200)]
 Provider = Annotated[str, StringConstraints(strip_whitespace=True, max_length=100)]
 Place = Annotated[str, StringConstraints(strip_whitespace=True, max_length=200)]
 Price = Annotated[int, Field(ge=0, le=PRICE_MAX * 100, description="In cents (分).")]

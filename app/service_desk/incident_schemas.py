@@ -14,9 +14,9 @@ from app.service_desk.incident_kinds import IncidentKind
 from app.service_desk.incident_tables import FollowSource, IncidentStatus
 from app.service_desk.tables import Status
 
-Title = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=120)]
+Title = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, pattern=r"\S", max_length=120)]
 Text = Annotated[str, StringConstraints(strip_whitespace=True, max_length=2_000)]
-Said = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2_000)]
+Said = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, pattern=r"\S", max_length=2_000)]
 SpaceIds = Annotated[list[UUID], Field(max_length=200)]
 
 

@@ -12,7 +12,7 @@ from app.people.schemas import Body, FromRow
 from app.rest.moments import Moment
 from app.service_desk.promise_tables import PromiseSource, PromiseStatus
 
-Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, pattern=r"\S", max_length=500)]
 
 
 class PromiseIn(Body):

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 from uuid import uuid4
+from zoneinfo import available_timezones
 
 import pytest
 import requests
@@ -44,6 +45,8 @@ CHECKS = [
 STORY_CHECKS = [*CHECKS, checks.use_after_free, checks.ensure_resource_availability]
 STORY_STEPS = 8
 STORIES_AT_ONCE = 3
+
+schemathesis.openapi.format("iana-timezone", strategies.sampled_from(sorted(available_timezones())))
 
 
 def described(openapi: dict[str, Any], home: World) -> dict[str, Any]:
