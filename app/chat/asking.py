@@ -39,7 +39,7 @@ FOLLOW_UP_CHARS_MAX = 60
 async def hear_emergency(runtime: Runtime, limits: RateLimits, caller: Caller, text: str) -> Emergency | None:
     """The emergency that a question tells of: by rules and wording at once, within the limits by the meaning too.
 
-    Raises RateLimited; but whoever the rules hear is never refused, so over the limit their word alone counts.
+    Raises RateLimited; but whoever rules or wording hear is never refused.
     """
     heard = second_voice.hear(text)
     if heard.found is not None and not heard.asks_meaning:
@@ -47,7 +47,7 @@ async def hear_emergency(runtime: Runtime, limits: RateLimits, caller: Caller, t
     try:
         await limits.check("turn", caller.key, per_minute_max=runtime.settings.turns_per_minute_max)
     except RateLimited:
-        if (alone := emergencies.find(text)) is not None:
+        if (alone := emergencies.find(text) or heard.found) is not None:
             return alone
         raise
     return await second_voice.listen_on(text, heard, runtime.embedder)

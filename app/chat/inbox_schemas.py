@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from app.chat.schemas import QuoteOut
 from app.chat.story import TURN, Entry
@@ -37,6 +37,13 @@ MessageText = Annotated[str, StringConstraints(min_length=1, max_length=MESSAGE_
 AnyText = Annotated[str, StringConstraints(max_length=MESSAGE_CHARS_MAX), AfterValidator(cleaned)]
 Code = Annotated[str, StringConstraints(min_length=1, max_length=40), AfterValidator(cleaned)]
 Note = Annotated[str, StringConstraints(max_length=500), AfterValidator(cleaned)]
+
+
+def no_truth_value(value: object) -> object:
+    """`true` would pass for 1. Raises ValueError."""
+    if isinstance(value, bool):
+        raise ValueError("a number, not true or false")
+    return value
 
 
 class Body(BaseModel):
@@ -75,7 +82,7 @@ class FilterIn(Body):
     active_after: Moment | None = None
     active_before: Moment | None = None
     cursor: Annotated[str, StringConstraints(max_length=100)] | None = None
-    limit: int = Field(50, ge=1, le=200, strict=True)
+    limit: Annotated[int, BeforeValidator(no_truth_value)] = Field(50, ge=1, le=200)
 
 
 class EntryOut(BaseModel):
