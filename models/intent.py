@@ -64,8 +64,8 @@ class IntentClassifier:
             raise ShapeMismatch(f"vectors {vectors.shape}, trained on {self.width}")
         meaning: Scores | None = None
         if vectors is not None:
-            hidden = np.maximum((vectors - self._mean) @ self._hidden + self._hidden_bias, 0)
-            meaning = (hidden @ self._meaning + self._meaning_bias).astype(np.float32)
+            layers = (self._hidden, self._hidden_bias, self._meaning, self._meaning_bias)
+            meaning = meaning_logits(vectors - self._mean, *layers)
         words = self._wording(texts) if texts is not None else None
         return probabilities(*mix(meaning, words, self._words_share, self._temperatures))
 
@@ -80,6 +80,13 @@ class IntentClassifier:
 
 def _float(array: NDArray[Any]) -> NDArray[np.float32]:
     return array.astype(np.float32)
+
+
+def meaning_logits(centred: Vectors, hidden: Scores, hidden_bias: Scores, out: Scores, out_bias: Scores) -> Scores:
+    """What the network says. Shapes: centred (n, d), hidden (d, h), hidden_bias (h,), out (h, k), out_bias (k,)."""
+    units = np.maximum(centred @ hidden + hidden_bias, 0)
+    logits: Scores = (units @ out + out_bias).astype(np.float32)
+    return logits
 
 
 def mix(

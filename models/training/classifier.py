@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from models import ngrams
 from models.embedder import Vectors
-from models.intent import Scores, mix, probabilities
+from models.intent import Scores, meaning_logits, mix, probabilities
 
 HIDDEN_UNITS = 512
 NETWORKS = 2
-"""Trained from different beginnings and averaged: two are right more often than one that is twice as wide."""
+"""Trained from different beginnings and averaged."""
 EPOCHS, STEPS_MIN, BATCH_ROWS = 25, 2_000, 128
 """Small sets are gone over more often."""
 DECAY = 0.01
@@ -123,9 +123,7 @@ class _Network:
     meaning_bias: Scores
 
     def logits(self, centred: Vectors) -> Scores:
-        hidden = np.maximum(centred @ self.hidden + self.hidden_bias, 0)
-        logits: Scores = (hidden @ self.meaning + self.meaning_bias).astype(np.float32)
-        return logits
+        return meaning_logits(centred, self.hidden, self.hidden_bias, self.meaning, self.meaning_bias)
 
 
 def _fit_meaning(centred: Vectors, targets: NDArray[np.int64], *, seed: int) -> _Network:
