@@ -92,6 +92,7 @@ class Make:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._home: Place | None = None
+        self.communities: set[UUID] = set()
 
     async def place(self, *, organisation_id: UUID | None = None, name: str = "桃源里") -> Place:
         number = next(NUMBERS)
@@ -104,6 +105,7 @@ class Make:
             session.add(Community(id=tenant.community_id, organisation_id=tenant.organisation_id, slug=slug, name=name))
             await session.flush()
             await session.execute(text("SELECT create_community_partitions(:id)"), {"id": tenant.community_id})
+        self.communities.add(tenant.community_id)
         return Place(tenant, slug, name)
 
     async def home(self) -> Place:

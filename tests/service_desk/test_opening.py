@@ -8,8 +8,6 @@ from datetime import timedelta
 from app.people.tables import StaffRole
 from app.runtime import Runtime
 from app.service_desk.jobs import sweep_untriaged_orders
-from models.engine import State
-from models.scripted_engine import ScriptedEngine
 from tests.conftest import Client, Clock
 from tests.make import Make
 
@@ -31,11 +29,8 @@ async def test_a_daily_limit_holds_when_all_come_at_once(client: Client, make: M
 
 
 async def test_an_order_whose_job_redis_forgot_is_looked_at_all_the_same(
-    client: Client, make: Make, runtime: Runtime, clock: Clock, run_jobs: Callable[[], Awaitable[int]],
-    engine: ScriptedEngine,
-):  # fmt: skip
-    # The sweep finds the orders of other tests, too, and some of them make an incident.
-    engine.stand(State.OFF, "stopped")
+    client: Client, make: Make, runtime: Runtime, clock: Clock, run_jobs: Callable[[], Awaitable[int]]
+):
     resident, desk = await make.resident(), await make.staff(role=StaffRole.FRONT_DESK)
     order = (await client.post(MINE, json={"text": "那个东西又那样了"}, as_=resident)).json()
     await runtime.redis.flushall()
