@@ -116,13 +116,17 @@ for i, lane in ipairs(LANES) do
   left = left + ready
 end
 
--- Strict order of lanes, except that a lane whose oldest job waited too long gets some places for certain:
--- enough not to starve, too few to hold up residents who are watching. No place is promised to both.
-local function overdue(lane) return lanes[lane].ready > 0 and now - first(P .. 'since:' .. lane) > WAIT_MS[lane] end
-local aged = {batch = overdue('batch'), service = overdue('service')}
+-- Strict order of lanes, except that of eight places in a row some are promised to a lane once its oldest job has
+-- waited `from` of its bound: enough to keep the bound, too few to hold up residents who are watching.
+local PLACES = {[1] = {lane = 'service', from = .05}, [5] = {lane = 'service', from = .05},
+  [3] = {lane = 'service', from = .1}, [7] = {lane = 'batch', from = .25}, [0] = {lane = 'batch', from = .5}}
+local function waited(lane)
+  return lanes[lane].ready > 0 and (now - first(P .. 'since:' .. lane)) / WAIT_MS[lane] or 0
+end
+local aging = waited('service') > .05 or waited('batch') > .25
 local function choose()
-  if picks % 8 == 7 and aged.batch and overdue('batch') then return 'batch' end
-  if picks % 4 == 1 and aged.service and overdue('service') then return 'service' end
+  local promised = aging and PLACES[picks % 8]
+  if promised and waited(promised.lane) > promised.from then return promised.lane end
   for _, lane in ipairs(LANES) do
     if lanes[lane].ready > 0 then return lane end
   end
@@ -132,7 +136,7 @@ local reply, taken, deadlines, counts = {-1}, 0, {}, {}
 while taken < wanted and left > 0 do
   local lane = choose()
   local state = lanes[lane]
-  local popped = call('ZPOPMIN', P .. 'ready:' .. lane, (aged.batch or aged.service) and 1 or wanted - taken)
+  local popped = call('ZPOPMIN', P .. 'ready:' .. lane, aging and 1 or wanted - taken)
   local ids = {}
   for i = 1, #popped, 2 do
     local id = popped[i]

@@ -218,8 +218,12 @@ class Settings(BaseSettings):
     community_weights: dict[str, float] = Field(
         {}, description="Shares of communities in the queue, by id; 1 where none is given."
     )
-    lane_service_wait_seconds: float = Field(15, description="Wait after which service jobs get every fourth place.")
-    lane_batch_wait_seconds: float = Field(60, description="Wait after which batch jobs get every eighth place.")
+    lane_service_wait_seconds: float = Field(
+        15, description="Longest wait of service jobs while they need three of eight places at most."
+    )
+    lane_batch_wait_seconds: float = Field(
+        60, description="Longest wait of batch jobs while they need a quarter of the places at most."
+    )
     lease_seconds: float = Field(4, description="Time without a sign of life after which a job goes to another worker.")
     job_attempts_max: int = Field(5, description="Failed attempts before a job goes to the dead set.")
     retry_seconds_min: float = Field(0.5, description="Pause after a first failed attempt; doubles with each.")

@@ -16,6 +16,7 @@ COMMUNITIES = [UUID(int=n + 1) for n in range(5)]
 SLOTS, SERVICE_SECONDS = 8, 8.0
 CAPACITY = SLOTS / SERVICE_SECONDS
 """Jobs a second."""
+BOUNDS = {Lane.SERVICE: settings().lane_service_wait_seconds, Lane.BATCH: settings().lane_batch_wait_seconds}
 
 
 async def simulate(redis: Redis, arrivals: list[Arrival], *, slows_at: float = 1e9, **changes: object) -> list[Served]:
@@ -131,18 +132,19 @@ async def lanes(redis: Redis) -> None:
         busy = await simulate(redis, [*mixed(0.2, seconds, seed=seed), *behind], queue_waiting_max=60)
         ratios.append(response_p99(busy) / response_p99(idle))
     pairs.goal("P10 urgent lane p99, behind it 2x / idle", pairs.ratio_of(ratios, [1.0] * len(ratios)), at_most=1.5)
-    flooded = [
-        *mixed(1.5, 600, seed=7),
-        *mixed(0.2, 600, seed=8, lane=Lane.SERVICE),
-        *mixed(0.1, 600, seed=9, lane=Lane.BATCH),
-    ]
-    served = await simulate(redis, flooded)
-    for lane, bound in ((Lane.SERVICE, 15.0), (Lane.BATCH, 60.0)):
-        waits = [fate.waited for fate in served if fate.arrival.lane is lane and fate.started is not None]
-        # From its bound on a lane has every fourth or eighth place: one start in 4 or 8 s here.
-        slack = 2 * 8 / CAPACITY
-        name = f"P10 longest wait in the {lane.value} lane / its bound ({bound:.0f} s and two places)"
-        pairs.goal(name, pairs.exactly(max(waits) / (bound + slack)), at_most=1.0)
+    longest: dict[Lane, list[float]] = {lane: [] for lane in BOUNDS}
+    for seed in range(7):
+        flooded = [
+            *mixed(1.5, 600, seed=3 * seed),
+            *mixed(0.2, 600, seed=3 * seed + 1, lane=Lane.SERVICE),
+            *mixed(0.1, 600, seed=3 * seed + 2, lane=Lane.BATCH),
+        ]
+        served = await simulate(redis, flooded)
+        for lane, waits in longest.items():
+            waits.append(max(fate.waited for fate in served if fate.arrival.lane is lane and fate.started is not None))
+    for lane, bound in BOUNDS.items():
+        name = f"P10 longest wait in the {lane.value} lane / its bound ({bound:.0f} s), 1.8 of capacity in all"
+        pairs.goal(name, pairs.ratio_of(longest[lane], [bound] * len(longest[lane])), at_most=1.0)
 
 
 def response_p99(served: list[Served]) -> float:

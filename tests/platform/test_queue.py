@@ -123,17 +123,19 @@ async def test_an_import_of_a_community_does_not_push_its_residents_back(queue: 
 
 
 async def test_no_lane_starves(queue_with: Callable[..., Queue]):
-    queue = queue_with(lane_service_wait_seconds=3, lane_batch_wait_seconds=3.1)
+    patient = queue_with(lane_service_wait_seconds=3_600, lane_batch_wait_seconds=3_600)
     for lane in (Lane.SERVICE, Lane.BATCH):
-        await asyncio.gather(*(queue.send(a_job(lane=lane)) for _ in range(20)))
-    await asyncio.gather(*(queue.send(a_job()) for _ in range(200)))
-    fresh = Counter([(await take_one(queue)).job.lane for _ in range(8)])
+        await asyncio.gather(*(patient.send(a_job(lane=lane)) for _ in range(40)))
+    await asyncio.gather(*(patient.send(a_job()) for _ in range(200)))
+    fresh = Counter([(await take_one(patient)).job.lane for _ in range(8)])
     assert fresh == {Lane.INTERACTIVE: 8}
-    await asyncio.sleep(3.3)
-    aged = Counter([(await take_one(queue)).job.lane for _ in range(40)])
-    assert aged == {Lane.INTERACTIVE: 25, Lane.SERVICE: 10, Lane.BATCH: 5}, (
-        "every fourth place and every eighth, none of them both"
-    )
+    # What waits is older than these bounds.
+    late = queue_with(lane_service_wait_seconds=0.001, lane_batch_wait_seconds=0.001)
+    aged = Counter([(await take_one(late)).job.lane for _ in range(40)])
+    assert aged == {Lane.INTERACTIVE: 15, Lane.SERVICE: 15, Lane.BATCH: 10}, "three and two of eight places"
+    batch_late = queue_with(lane_service_wait_seconds=3_600, lane_batch_wait_seconds=0.001)
+    aged = Counter([(await take_one(batch_late)).job.lane for _ in range(40)])
+    assert aged == {Lane.INTERACTIVE: 30, Lane.BATCH: 10}, "what is promised to a lane in time is nobody's"
 
 
 async def test_a_conversation_has_one_turn_at_a_time_and_in_order(queue: Queue):
