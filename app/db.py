@@ -123,6 +123,9 @@ class MeteredPool(AsyncAdaptedQueuePool):
             self.waiting -= 1
 
 
+CONNECT_SECONDS = 5
+
+
 class TenantSession(Session):
     """`info["tenant"]` says whose rows its transactions may touch."""
 
@@ -149,7 +152,9 @@ def open_database(url: str, settings: Settings) -> tuple[AsyncEngine, async_sess
         hide_parameters=True,
         connect_args={
             "connection_class": TenantConnection,
-            "timeout": 5,
+            "timeout": CONNECT_SECONDS,
+            # A Postgres that hears us ends a long statement by itself; this is for one that does not.
+            "command_timeout": settings.database_statement_seconds + 1,
             "server_settings": {
                 "application_name": "linli",
                 "timezone": "UTC",
@@ -163,7 +168,28 @@ def open_database(url: str, settings: Settings) -> tuple[AsyncEngine, async_sess
     )
     event.listen(engine.sync_engine, "connect", _learn_time)
     event.listen(engine.sync_engine, "handle_error", DISK.notice)
+    event.listen(engine.sync_engine, "do_connect", _connect)
+    event.listen(engine.sync_engine, "handle_error", _leave_silent)
     return engine, async_sessionmaker(engine, expire_on_commit=False, sync_session_class=TenantSession)
+
+
+def _connect(dialect: Dialect, record: object, arguments: Any, parameters: Any) -> Any:
+    """Of a connection that is not answered in time the driver says only that it timed out, as anything may."""
+    try:
+        return dialect.connect(*arguments, **parameters)
+    except TimeoutError as error:
+        raise InterfaceError(None, None, error) from error
+
+
+def _leave_silent(context: ExceptionContext) -> InterfaceError | None:
+    """After a statement that was not answered nobody knows where its connection stands, so it is not used again."""
+    if not isinstance(context.original_exception, TimeoutError):
+        return None
+    context.is_disconnect, context.invalidate_pool_on_disconnect = True, False
+    if context.connection is not None and (driver := context.connection.connection.driver_connection) is not None:
+        # Closed politely, it would wait for an answer once more.
+        driver.terminate()
+    return InterfaceError(context.statement, None, context.original_exception, hide_parameters=True)
 
 
 def _learn_time(connection: Any, record: object) -> None:

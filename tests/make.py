@@ -105,8 +105,9 @@ class Make:
             session.add(Community(id=tenant.community_id, organisation_id=tenant.organisation_id, slug=slug, name=name))
             await session.flush()
             await session.execute(text("SELECT create_community_partitions(:id)"), {"id": tenant.community_id})
-        self.communities.add(tenant.community_id)
-        return Place(tenant, slug, name)
+        place = Place(tenant, slug, name)
+        self.communities.add(place.id)
+        return place
 
     async def home(self) -> Place:
         """The community of this test."""

@@ -111,6 +111,41 @@ async def free_postgres(scene: Scene) -> None:
     record_waits(scene)
 
 
+async def silence_postgres(scene: Scene) -> None:
+    """It takes connections and bytes and says nothing, as behind a network that lost it or on a disk that hangs."""
+    for link in scene.stack.links_to("postgres"):
+        link.stall()
+    scene.notes["asked"] = asyncio.create_task(ask_into_silence(scene))
+
+
+async def ask_into_silence(scene: Scene) -> None:
+    """A question, and an emergency of somebody who is signed out: both are answered, though not by Postgres."""
+    await watch_lag(scene)
+    resident = scene.crowd.resident()
+    asked = resident.new_question()
+    started = time.monotonic()
+    status, _ = await resident.post_once(asked)
+    scene.record("post s", time.monotonic() - started)
+    if status != 503:
+        scene.broken.append(f"a question was answered {status}, promised is 503")
+    async with httpx.AsyncClient(base_url=scene.stack.web_urls[0], timeout=30) as client:
+        started = time.monotonic()
+        body = {"community": asked.community.place.slug, "text": "9栋电梯困人了"}
+        told = await client.post("/api/v1/emergencies", json=body)
+        scene.record("card s", time.monotonic() - started)
+    if told.status_code != 200 or "不要扒门" not in told.json().get("card", ""):
+        scene.broken.append(f"somebody in a lift was told {told.status_code} {told.text[:200]}")
+    await read_lag(scene)
+
+
+async def hear_postgres(scene: Scene) -> None:
+    asking: Any = scene.notes["asked"]
+    await asyncio.wait([asking], timeout=60)
+    for link in scene.stack.links_to("postgres"):
+        link.heal()
+    await asking
+
+
 async def submit_often(scene: Scene) -> None:
     """One question fifty times at once under one key, at both web processes; then the key with other words."""
     resident = scene.crowd.resident()
@@ -152,6 +187,11 @@ FAULTS = (
     Fault(
         "postgres full", "waits for a connection are bounded, then 503",
         fill_postgres, free_postgres, hold_seconds=4, limits={"post s": ANSWER_SECONDS_MAX},
+    ),
+    Fault(
+        "postgres silent", "the API says 503 with Retry-After in time; what it hears too late doubles nothing",
+        silence_postgres, hear_postgres, hold_seconds=1,
+        limits={"post s": ANSWER_SECONDS_MAX, "card s": ANSWER_SECONDS_MAX, "lag over goal": 1},
     ),
     Fault("submitted 50 times", "one answer; another body under the key is 422", submit_often, limits={"duplicates": 0}),
 )  # fmt: skip

@@ -7,6 +7,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+from sqlalchemy.exc import InterfaceError
 
 from app.settings import Settings
 from models.engine import State
@@ -57,7 +58,7 @@ async def working(engine: ScriptedEngine, run_jobs: Callable[[], Any]) -> AsyncI
     async def work() -> None:
         while not done.is_set():
             # As a worker's: on a loaded machine a connection to Postgres may take too long, and is asked for again.
-            with suppress(TimeoutError):
+            with suppress(InterfaceError):
                 await run_jobs()
             await asyncio.sleep(0.02)
 
