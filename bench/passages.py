@@ -28,6 +28,7 @@ ROWS_PER_CHUNK = 500
 PASSAGES_PER_DOCUMENT = 100
 """Of the made-up ones; a real paragraph is a document of its own."""
 UNTITLED = "-"
+MIXED = 16
 
 
 @dataclass(frozen=True)
@@ -77,15 +78,17 @@ def made_up(texts: Sequence[str], vectors: NDArray[np.float32], count: int, *, s
     """Synthetic distractors after real passages.
 
     Texts: a chain of characters, each following the one before as often as in the real texts, so pairs of characters
-    are as frequent as there, while no sentence is repeated. Vectors: of two real passages, their differences from the
-    mean mixed at a random angle, which keeps lengths and spread.
+    are as frequent as there, while no sentence is repeated. Vectors: of sixteen real passages, their differences from
+    the mean mixed with random weights. That keeps lengths and spread, and neighbours are as near as between real texts
+    (RESULTS, Search): mixed of two they lie on lines, which no text does and no graph of neighbours finds its way on.
     """
     random = np.random.default_rng(seed)
     written = _chains("\n".join(texts), [len(text) for text in texts], count, random)
     mean = vectors.mean(axis=0)
-    pairs = random.integers(len(vectors), size=(count, 2))
-    angles = random.uniform(0.2, np.pi / 2 - 0.2, size=(count, 1))
-    mixed = mean + np.cos(angles) * (vectors[pairs[:, 0]] - mean) + np.sin(angles) * (vectors[pairs[:, 1]] - mean)
+    weights = random.dirichlet(np.ones(MIXED), count)
+    weights /= np.linalg.norm(weights, axis=1, keepdims=True)
+    chosen = random.integers(len(vectors), size=(count, MIXED))
+    mixed = np.stack([mean + own @ (vectors[ids] - mean) for own, ids in zip(weights, chosen, strict=True)])
     mixed = (mixed / np.linalg.norm(mixed, axis=1, keepdims=True)).astype(np.float32)
     return Rows(written, mixed, [f"made-up-{seed}-{at // PASSAGES_PER_DOCUMENT}" for at in range(count)])
 
