@@ -222,8 +222,19 @@ async def speed(home: House) -> None:
 
 
 async def prepared(home: House) -> list[Question]:
-    wanted = home.wanted.get("CMRC trial", [])[: TIMED_QUESTIONS // 2] + home.wanted["practice, other half"]
-    return [await search.prepare(home.runtime.embedder, one.text) for one in wanted[:TIMED_QUESTIONS]]
+    return [question for asked in (await prepared_by_kind(home)).values() for question in asked]
+
+
+async def prepared_by_kind(home: House) -> dict[str, list[Question]]:
+    """Those that are timed: half of CMRC where it is known, so that both kinds stand among made-up passages."""
+    kinds = [name for name in ("CMRC trial", "practice, other half") if name in home.wanted]
+    return {
+        name: [
+            await search.prepare(home.runtime.embedder, one.text)
+            for one in home.wanted[name][: TIMED_QUESTIONS // len(kinds)]
+        ]
+        for name in kinds
+    }
 
 
 async def one_search(home: House, session: AsyncSession, question: Question, order: str) -> None:
@@ -252,20 +263,24 @@ async def neighbours(home: House, *, others: int) -> bool:
     print(f"\nNearest {NEIGHBOURS} of {await count(home)} passages by meaning, index against exact")
     plans = [await choice(home, asked[0], exact=exact) for exact in (True, False)]
     print(f"exact search goes by {plans[0]}, the planner's choice here: {plans[1]}")
-    before = await recall(home, asked)
+    before = await recall(home)
     alone = await pairs.compare(
         {"exact": lambda: near_all(home, asked, exact=True), "as planned": lambda: near_all(home, asked, exact=False)}
     )
     pairs.table(alone, unit="searches/s")
-    met = pairs.goal("P15 recall@10 against exact", before, at_least=0.99)
+    met = True
+    for name, share in before.items():
+        met &= pairs.goal(f"P15 recall@10 against exact, {name}", share, at_least=0.99)
     # Where the planner reads everything there is nothing to gain, and nothing is lost either.
     met &= pairs.goal("P15 speed against exact", alone["as planned"], at_least=1.25)
     print(f"adding {others} other communities of 1000 passages")
     first = await against_nothing(home, asked)
     async with AsyncExitStack() as stack:
         await add_communities(home, stack, others)
-        after, second = await recall(home, asked), await against_nothing(home, asked)
-    met &= pairs.goal("P15 recall among other communities / alone", ratio_of(after, before), at_least=0.95)
+        after, second = await recall(home), await against_nothing(home, asked)
+    for name in before:
+        told = f"P15 recall among other communities / alone, {name}"
+        met &= pairs.goal(told, ratio_of(after[name], before[name]), at_least=0.95)
     speed_kept = Ratio(second.median / first.median, second.low / first.high, second.high / first.low, 0.0)
     return met & pairs.goal("P15 speed among other communities / alone", speed_kept, at_least=0.95)
 
@@ -306,14 +321,18 @@ async def against_nothing(home: House, asked: Sequence[Question]) -> Ratio:
     return (await pairs.compare(sides))["as planned"]
 
 
-async def recall(home: House, asked: Sequence[Question]) -> Ratio:
-    shares = []
-    for question in asked:
-        index, exact = [await nearest(home, home.runtime, question, exact=way) for way in (False, True)]
-        shares.append(len(index & exact) / max(len(exact), 1))
-    means = np.random.default_rng(0).choice(shares, (2_000, len(shares))).mean(axis=1)
-    low, high = np.percentile(means, (2.5, 97.5))
-    return Ratio(float(np.mean(shares)), float(low), float(high), 0.0)
+async def recall(home: House) -> dict[str, Ratio]:
+    """By kind of question: those about what most of the passages are like, and those about what few are."""
+    found = {}
+    for name, asked in (await prepared_by_kind(home)).items():
+        shares = []
+        for question in asked:
+            index, exact = [await nearest(home, home.runtime, question, exact=way) for way in (False, True)]
+            shares.append(len(index & exact) / max(len(exact), 1))
+        means = np.random.default_rng(0).choice(shares, (2_000, len(shares))).mean(axis=1)
+        low, high = np.percentile(means, (2.5, 97.5))
+        found[name] = Ratio(float(np.mean(shares)), float(low), float(high), 0.0)
+    return found
 
 
 async def near_all(home: House, asked: Sequence[Question], *, exact: bool, fenced: bool = True) -> float:
