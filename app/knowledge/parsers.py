@@ -225,7 +225,6 @@ def _check_tags(data: bytes) -> None:
 
 def parse_pdf(data: bytes) -> Parsed:
     from pypdf import PdfReader
-    from pypdf.errors import PyPdfError
 
     outline = Outline()
     try:
@@ -238,8 +237,10 @@ def parse_pdf(data: bytes) -> Parsed:
                     outline.heading(1, paragraph)
                 else:
                     outline.add(paragraph, page=number)
-    except (PyPdfError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
-        # pypdf lets these through on damaged files.
+    except CannotParse:
+        raise
+    except Exception as error:
+        # Of a damaged file pypdf lets anything through; of one whose filter it does not know, that it is not written yet.
         raise CannotParse("document_broken") from error
     return Parsed(outline.blocks)
 

@@ -151,3 +151,11 @@ def test_a_damaged_file_is_read_or_refused_and_never_crashes_a_parser(kind, muta
     else:
         code = "document_empty" if isinstance(parsed, Parsed) else ""
     assert code in reading.REFUSALS
+
+
+def test_a_pdf_with_a_filter_that_nobody_knows_is_refused():
+    damaged = SEEDS["pdf"].replace(b"/FlateDecode", b"/FlateDcode")
+    assert damaged != SEEDS["pdf"]
+    with pytest.raises(CannotParse) as refusal:
+        PARSERS["pdf"](damaged)
+    assert refusal.value.code == "document_broken"
