@@ -240,7 +240,7 @@ def parse_pdf(data: bytes) -> Parsed:
     except CannotParse:
         raise
     except Exception as error:
-        # Of a damaged file pypdf lets anything through; of one whose filter it does not know, that it is not written yet.
+        # pypdf lets anything through on damaged files, NotImplementedError for a filter that it does not know.
         raise CannotParse("document_broken") from error
     return Parsed(outline.blocks)
 
