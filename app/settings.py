@@ -219,10 +219,12 @@ class Settings(BaseSettings):
         {}, description="Shares of communities in the queue, by id; 1 where none is given."
     )
     lane_service_wait_seconds: float = Field(
-        15, description="Longest wait of service jobs while they need three of eight places at most."
+        15,
+        description="Wait that service jobs are kept to: the later, the more places, three of eight at most.",
     )
     lane_batch_wait_seconds: float = Field(
-        60, description="Longest wait of batch jobs while they need a quarter of the places at most."
+        60,
+        description="Wait that batch jobs are kept to: the later, the more places, two of eight at most.",
     )
     lease_seconds: float = Field(4, description="Time without a sign of life after which a job goes to another worker.")
     job_attempts_max: int = Field(5, description="Failed attempts before a job goes to the dead set.")
