@@ -123,9 +123,6 @@ class MeteredPool(AsyncAdaptedQueuePool):
             self.waiting -= 1
 
 
-CONNECT_SECONDS = 5
-
-
 class TenantSession(Session):
     """`info["tenant"]` says whose rows its transactions may touch."""
 
@@ -152,7 +149,7 @@ def open_database(url: str, settings: Settings) -> tuple[AsyncEngine, async_sess
         hide_parameters=True,
         connect_args={
             "connection_class": TenantConnection,
-            "timeout": CONNECT_SECONDS,
+            "timeout": 5,
             # A Postgres that hears us ends a long statement by itself; this is for one that does not.
             "command_timeout": settings.database_statement_seconds + 1,
             "server_settings": {
@@ -161,8 +158,8 @@ def open_database(url: str, settings: Settings) -> tuple[AsyncEngine, async_sess
                 "statement_timeout": str(int(settings.database_statement_seconds * 1000)),
                 "idle_in_transaction_session_timeout": "30000",
                 # pgvector looks at 40 neighbours unless told, and stops at a filter unless it may go on. Four times as
-                # many as are wanted: .994 of the ten nearest of 100,000 are found, .990 with twice; ten times took half
-                # again as long and found no better answers (RESULTS, Search).
+                # many as are wanted: with twice fewer of the nearest are found, ten times took half again as long and
+                # found no better answers (RESULTS, Search).
                 "hnsw.ef_search": str(min(1000, settings.search_candidates * 4)),
                 "hnsw.iterative_scan": "strict_order",
             },

@@ -7,7 +7,6 @@ The scripts and the keys are in `queue_scripts.py`.
 """
 
 import asyncio
-import hashlib
 import math
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -23,6 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app import queue_scripts
 from app.errors import RateLimited
 from app.queue_gather import Gathered
+from app.queue_lua import Script, compile_script
 from app.settings import Settings
 
 if TYPE_CHECKING:
@@ -131,32 +131,6 @@ BLOCK_SECONDS_MAX = 5.0
 """Longest single wait on the wake list: shorter than the time after which a client takes its connection for dead."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Script:
-    text: str
-    sha: str
-
-
-def _compile(body: str, settings: Settings) -> _Script:
-    """The script with the limits of `settings` as constants; equal settings give equal scripts, loaded once."""
-
-    def ms(seconds: float) -> int:
-        return max(1, round(seconds * 1000))
-
-    weights = ", ".join(f"['{UUID(key)}'] = {weight:f}" for key, weight in settings.community_weights.items())
-    constants = (
-        f"local LEASE_MS, RETRY_MS_MIN, RETRY_MS_MAX = "
-        f"{ms(settings.lease_seconds)}, {ms(settings.retry_seconds_min)}, {ms(settings.retry_seconds_max)}\n"
-        f"local ATTEMPTS_MAX, DEAD_MAX = {settings.job_attempts_max}, {settings.dead_jobs_max}\n"
-        f"local WAITING_MAX, COMMUNITY_MAX = {settings.queue_waiting_max}, {settings.queue_waiting_per_community_max}\n"
-        f"local WAIT_MS = {{service = {ms(settings.lane_service_wait_seconds)}, "
-        f"batch = {ms(settings.lane_batch_wait_seconds)}}}\n"
-        f"local WEIGHTS = {{{weights}}}\n"
-    )
-    text = constants + body
-    return _Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
-
-
 class Queue:
     """One shard of the queue. Raises redis errors when Redis is away; the row that a job names stays waiting."""
 
@@ -165,7 +139,7 @@ class Queue:
         self._settings = settings
         self._prefix = f"linli:queue:{{{settings.queue_shard}}}:"
         self._own_wake = f"{self._prefix}wake:{uuid.uuid4().hex}"
-        self._scripts: dict[str, _Script] = {}
+        self._scripts: dict[str, Script] = {}
         self._sends = Gathered(lambda args: self._call(queue_scripts.SEND, *args))
         self._finishes = Gathered(lambda args: self._call(queue_scripts.FINISH, *args))
         self._due_at = -math.inf
@@ -298,10 +272,10 @@ class Queue:
         row, *rest = self._described(lease.job)
         return row, lease.token, *rest, lease.attempt
 
-    def _script(self, body: str) -> _Script:
+    def _script(self, body: str) -> Script:
         script = self._scripts.get(body)
         if script is None:
-            script = self._scripts[body] = _compile(body, self._settings)
+            script = self._scripts[body] = compile_script(body, self._settings)
         return script
 
     async def _call(self, body: str, *args: str | int) -> Any:

@@ -1,8 +1,14 @@
 """The parts that the queue's scripts are put together from; `queue_scripts.py` has the operations and the keys.
 
-A script is compiled with its constants before it (`queue.py`). Each gets only the parts it needs: making a Lua
+A script is compiled with its constants before it. Each gets only the parts it needs: making a Lua
 function costs as much as reading a key, and they are made anew at each call.
 """
+
+import hashlib
+from dataclasses import dataclass
+from uuid import UUID
+
+from app.settings import Settings
 
 BASE = """
 local P = KEYS[1]
@@ -207,3 +213,29 @@ local function admission(community, lane, waiting, own)
   return {0}
 end
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    text: str
+    sha: str
+
+
+def compile_script(body: str, settings: Settings) -> Script:
+    """The script with the limits of `settings` as constants; equal settings give equal scripts, loaded once."""
+
+    def ms(seconds: float) -> int:
+        return max(1, round(seconds * 1000))
+
+    weights = ", ".join(f"['{UUID(key)}'] = {weight:f}" for key, weight in settings.community_weights.items())
+    constants = (
+        f"local LEASE_MS, RETRY_MS_MIN, RETRY_MS_MAX = "
+        f"{ms(settings.lease_seconds)}, {ms(settings.retry_seconds_min)}, {ms(settings.retry_seconds_max)}\n"
+        f"local ATTEMPTS_MAX, DEAD_MAX = {settings.job_attempts_max}, {settings.dead_jobs_max}\n"
+        f"local WAITING_MAX, COMMUNITY_MAX = {settings.queue_waiting_max}, {settings.queue_waiting_per_community_max}\n"
+        f"local WAIT_MS = {{service = {ms(settings.lane_service_wait_seconds)}, "
+        f"batch = {ms(settings.lane_batch_wait_seconds)}}}\n"
+        f"local WEIGHTS = {{{weights}}}\n"
+    )
+    text = constants + body
+    return Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())

@@ -117,13 +117,14 @@ for i, lane in ipairs(LANES) do
 end
 
 -- Strict order of lanes, except that of eight places in a row some are promised to a lane once its oldest job has
--- waited `from` of its bound: enough to keep the bound, too few to hold up residents who are watching.
+-- waited `from` of its bound: enough to keep it near the bound, too few to hold up residents who are watching.
 local PLACES = {[1] = {lane = 'service', from = .05}, [5] = {lane = 'service', from = .05},
   [3] = {lane = 'service', from = .1}, [7] = {lane = 'batch', from = .25}, [0] = {lane = 'batch', from = .5}}
 local function waited(lane)
   return lanes[lane].ready > 0 and (now - first(P .. 'since:' .. lane)) / WAIT_MS[lane] or 0
 end
-local aging = waited('service') > .05 or waited('batch') > .25
+local waits, aging = {service = waited('service'), batch = waited('batch')}, false
+for _, place in pairs(PLACES) do aging = aging or waits[place.lane] > place.from end
 local function choose()
   local promised = aging and PLACES[picks % 8]
   if promised and waited(promised.lane) > promised.from then return promised.lane end

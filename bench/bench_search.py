@@ -259,11 +259,12 @@ async def one_search(home: House, session: AsyncSession, question: Question, ord
 
 async def neighbours(home: House, *, others: int) -> bool:
     """Recall of the index against exact search and their speeds, alone and among other communities."""
-    asked = await prepared(home)
+    kinds = await prepared_by_kind(home)
+    asked = [question for of_kind in kinds.values() for question in of_kind]
     print(f"\nNearest {NEIGHBOURS} of {await count(home)} passages by meaning, index against exact")
     plans = [await choice(home, asked[0], exact=exact) for exact in (True, False)]
     print(f"exact search goes by {plans[0]}, the planner's choice here: {plans[1]}")
-    before = await recall(home)
+    before = await recall(home, kinds)
     alone = await pairs.compare(
         {"exact": lambda: near_all(home, asked, exact=True), "as planned": lambda: near_all(home, asked, exact=False)}
     )
@@ -277,7 +278,7 @@ async def neighbours(home: House, *, others: int) -> bool:
     first = await against_nothing(home, asked)
     async with AsyncExitStack() as stack:
         await add_communities(home, stack, others)
-        after, second = await recall(home), await against_nothing(home, asked)
+        after, second = await recall(home, kinds), await against_nothing(home, asked)
     for name in before:
         told = f"P15 recall among other communities / alone, {name}"
         met &= pairs.goal(told, ratio_of(after[name], before[name]), at_least=0.95)
@@ -321,10 +322,10 @@ async def against_nothing(home: House, asked: Sequence[Question]) -> Ratio:
     return (await pairs.compare(sides))["as planned"]
 
 
-async def recall(home: House) -> dict[str, Ratio]:
+async def recall(home: House, kinds: dict[str, list[Question]]) -> dict[str, Ratio]:
     """By kind of question: those about what most of the passages are like, and those about what few are."""
     found = {}
-    for name, asked in (await prepared_by_kind(home)).items():
+    for name, asked in kinds.items():
         shares = []
         for question in asked:
             index, exact = [await nearest(home, home.runtime, question, exact=way) for way in (False, True)]

@@ -10,7 +10,8 @@ from uuid import UUID, uuid4
 
 from redis.asyncio import Redis
 
-from app.queue import Job, Lane, Lease, Queue, QueueFull, _Script
+from app.queue import Job, Lane, Lease, Queue, QueueFull
+from app.queue_lua import Script
 from app.settings import Settings
 
 START = 1_700_000_000.0
@@ -23,7 +24,7 @@ class TimedQueue(Queue):
         super().__init__(redis, settings)
         self._store = redis
 
-    def _script(self, body: str) -> _Script:
+    def _script(self, body: str) -> Script:
         return super()._script(body.replace("call('TIME')", "call('HMGET', KEYS[1] .. 'clock', 's', 'us')"))
 
     async def set_time(self, seconds: float) -> None:
