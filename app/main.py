@@ -7,7 +7,7 @@ from fastapi import APIRouter, FastAPI
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from app import logs, settings
+from app import logs, settings, telemetry
 from app.chat import openai_api
 from app.chat.copilot_routes import router as copilot
 from app.chat.inbox_routes import router as inbox
@@ -26,7 +26,6 @@ from app.service_desk import webhook_events
 from app.service_desk.routes import router as service_desk
 from app.service_desk.webhook_routes import router as webhooks
 from app.settings import Settings
-from app.telemetry import instrument
 from app.vitals import living
 
 DESCRIPTION = """
@@ -56,6 +55,7 @@ def create_app(runtime: Runtime | None = None) -> FastAPI:
                 yield
         finally:
             await app.state.rate_limits.close()
+            await telemetry.flush(traces)
 
     app = FastAPI(
         title="Linli 邻里", version="0.1.0", description=DESCRIPTION, lifespan=lifespan,
@@ -77,5 +77,5 @@ def create_app(runtime: Runtime | None = None) -> FastAPI:
         api.include_router(router)
     app.include_router(api)
     problems.document(app)
-    instrument(app, config)
+    traces = telemetry.instrument(app, config)
     return app

@@ -3,10 +3,11 @@
 Traces need the `telemetry` extra.
 """
 
+import asyncio
 import hmac
 import threading
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import structlog
@@ -16,8 +17,13 @@ from pydantic import SecretStr
 
 from app.settings import Settings
 
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
+
 log = structlog.get_logger(__name__)
 
+FLUSH_SECONDS = 3.0
+"""A process that ends does not wait longer for a collector to take its last traces."""
 PLACES = ("http.url", "http.target", "url.full", "url.query")
 """Attributes of a span that may hold a query."""
 
@@ -58,10 +64,13 @@ def serve_metrics(settings: Settings) -> WSGIServer | None:
     return server
 
 
-def instrument(app: FastAPI, settings: Settings) -> None:
-    """Trace requests to `telemetry_url` over OTLP/HTTP; nothing is imported when it is empty."""
+def instrument(app: FastAPI, settings: Settings) -> "TracerProvider | None":
+    """Trace requests to `telemetry_url` over OTLP/HTTP; nothing is imported when it is empty.
+
+    What it returns is to be given to `flush` before the process ends.
+    """
     if not settings.telemetry_url:
-        return
+        return None
     from opentelemetry import trace
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
@@ -73,6 +82,17 @@ def instrument(app: FastAPI, settings: Settings) -> None:
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=settings.telemetry_url)))
     trace.set_tracer_provider(provider)
     FastAPIInstrumentor.instrument_app(app, tracer_provider=provider, server_request_hook=_drop_query)
+    return provider
+
+
+async def flush(provider: "TracerProvider | None") -> None:
+    """Sends the traces of the last seconds, which wait to be sent together."""
+    if provider is None:
+        return
+    # The provider would do it at exit, but a server told to stop ends by that signal, and nothing runs at exit.
+    sending = threading.Thread(target=provider.shutdown, daemon=True, name="last-traces")
+    sending.start()
+    await asyncio.to_thread(sending.join, FLUSH_SECONDS)
 
 
 def _drop_query(span: Any, scope: dict[str, Any]) -> None:

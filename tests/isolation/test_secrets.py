@@ -206,6 +206,8 @@ async def test_no_secret_leaves_a_running_system(
                 "LINLI_DATABASE_URL": settings.database_url, "LINLI_REDIS_URL": settings.redis_url,
                 "LINLI_SECRET_KEY": secret_key, "LINLI_ENGINE_URL": engine.url, "LINLI_ENGINE_API_KEY": engine_key,
                 "LINLI_TELEMETRY_URL": traces_url, "LINLI_OIDC_ISSUER_URL": provider.url,
+                # All traces wait until the process ends, so that none is sent only if it lived long enough.
+                "OTEL_BSP_SCHEDULE_DELAY": "600000",
                 "LINLI_OIDC_CLIENT_ID": CLIENT_ID, "LINLI_OIDC_CLIENT_SECRET": CLIENT_SECRET,
             }  # fmt: skip
             with process("web", environment, logs["web"]) as web, process("worker", environment, logs["worker"]):
