@@ -19,11 +19,11 @@ from app.errors import Invalid, Unavailable
 from app.feed import IDLE, Event
 from app.feed_followers import to_json
 from app.people.callers import Caller, require
-from app.people.doors import DoorRoute
 from app.rest.rate_limits import RateLimits
 from app.runtime import RuntimeDep
+from app.service_desk.hearing_route import HearingRoute
 
-router = APIRouter(prefix="/v1", tags=["openai"], route_class=DoorRoute)
+router = APIRouter(prefix="/v1", tags=["openai"], route_class=HearingRoute)
 
 MODEL = "linli"
 MESSAGES_MAX = 100
@@ -58,6 +58,11 @@ class ChatCompletionIn(BaseModel):
     messages: list[ChatMessage] = Field(min_length=1, max_length=MESSAGES_MAX)
     stream: bool = False
     stream_options: StreamOptions | None = None
+
+    @property
+    def text(self) -> str:
+        """The last message, which is the question where it is the user's."""
+        return self.messages[-1].text
 
 
 class NoQuestion(Invalid):

@@ -24,13 +24,13 @@ from app.chat.tables import AT_ONCE, Conversation, Turn, TurnStatus
 from app.feed import check_event_id
 from app.people import audit
 from app.people.callers import Caller, SessionDep, require, require_in_community
-from app.people.doors import DoorRoute
 from app.rest.idempotency import OnceDep
 from app.rest.pages import Page, PageQuery, fetch_page, page_query
 from app.rest.rate_limits import RateLimits
 from app.runtime import Runtime, RuntimeDep
+from app.service_desk.hearing_route import HearingRoute
 
-router = APIRouter(tags=["chat"], route_class=DoorRoute)
+router = APIRouter(tags=["chat"], route_class=HearingRoute)
 
 ChatCaller = Annotated[Caller, Depends(require("chat:write"))]
 StaffReader = Annotated[Caller, Depends(require_in_community("conversations:read"))]

@@ -191,6 +191,11 @@ async def read(session: AsyncSession, caller: Caller, kind: str, language: str) 
     return written(kind, language, phones_of(row.overrides, row.defaults or {}), own=own or "")
 
 
+def standard(kind: str, language: str) -> str:
+    """The built-in card with the numbers that hold everywhere, for when the community's own cannot be read."""
+    return written(kind, language, phones_of({}, {}))
+
+
 def phones_of(overrides: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, str]:
     """The numbers that hold in a community."""
     told = {name: str(overrides.get(name) or defaults.get(name) or built_in) for name, built_in in PHONES.items()}

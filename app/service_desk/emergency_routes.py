@@ -55,7 +55,7 @@ async def post_emergency(
         # Without the database nobody can be told here, but what to do and 119, 120 and 110 are known.
         log.error("emergency_not_reported", error=type(error).__name__, kind=kind)
         code = str(kind or cards.OTHER)
-        card = cards.written(code, language, cards.phones_of({}, {}))
+        card = cards.standard(code, language)
         out = EmergencyOut(kind=code, card=card, language=language, reported=False, number=None)
         return Response(out.model_dump_json(), media_type="application/json")
 

@@ -7,13 +7,13 @@ from fastapi import APIRouter, Depends, Query, Response
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.people.callers import Caller, SessionDep, require
-from app.people.doors import DoorRoute
 from app.rest import pages
 from app.rest.etags import IfMatch, if_match_of
 from app.rest.idempotency import OnceDep
 from app.rest.pages import Page, PageQuery, page_query
 from app.runtime import RuntimeDep
 from app.service_desk import categories, doings, incident_offers, listing, showing, work_orders
+from app.service_desk.hearing_route import HearingRoute
 from app.service_desk.incident_schemas import MatchIn
 from app.service_desk.listing import Filters, OrderSort
 from app.service_desk.schemas import (
@@ -37,7 +37,7 @@ from app.service_desk.tables import (
     WorkOrderEvent,
 )
 
-router = APIRouter(prefix="/me", tags=["my work orders"], route_class=DoorRoute)
+router = APIRouter(prefix="/me", tags=["my work orders"], route_class=HearingRoute)
 
 Own = Annotated[Caller, Depends(require("workorders:own"))]
 PageDep = Annotated[PageQuery, Depends(page_query)]

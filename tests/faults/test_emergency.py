@@ -1,4 +1,4 @@
-"""Somebody is stuck in the lift while Valkey, engine and embedder are dead: killed as processes, not only unreachable."""
+"""Somebody is stuck in the lift while parts of the house are dead: killed as processes, not only unreachable."""
 
 import asyncio
 import socket
@@ -15,7 +15,7 @@ import httpx
 from app.children import Child
 from app.people import tokens
 from app.runtime import open_embedder, open_parts
-from tests.faults.stack import Process, running
+from tests.faults.stack import Process, Stack, running
 from tests.make import Make
 from tests.platform.valkey_servers import free_port
 
@@ -43,6 +43,11 @@ async def served(folder: Path, name: str, *command: str) -> AsyncIterator[tuple[
             process.kill()
 
 
+def signed(stack: Stack, who: Any) -> dict[str, str]:
+    token = tokens.make_access(stack.settings, who.account_id, who.tenant, now=datetime.now(UTC))
+    return {"Authorization": f"Bearer {token}"}
+
+
 async def test_with_valkey_engine_and_embedder_killed_the_lift_case_gets_its_card_and_its_order(tmp_path: Path):
     async with (
         served(tmp_path, "engine", "-m", "tests.scripted_server", "--port", "{port}") as (engine, engine_url),
@@ -59,26 +64,50 @@ async def test_with_valkey_engine_and_embedder_killed_the_lift_case_gets_its_car
         engine.kill()
         embedder.kill()
 
-        def signed(who: Any) -> dict[str, str]:
-            token = tokens.make_access(stack.settings, who.account_id, who.tenant, now=datetime.now(UTC))
-            return {"Authorization": f"Bearer {token}"}
-
         async with httpx.AsyncClient(base_url=stack.web_urls[0], timeout=30) as client:
-            turn = await client.post("/api/v1/me/turns", json={"text": LIFT}, headers=signed(resident))
+            turn = await client.post("/api/v1/me/turns", json={"text": LIFT}, headers=signed(stack, resident))
             assert (turn.status_code, turn.json()["status"]) == (202, "answered"), turn.text
             assert "不要扒门" in turn.json()["answer"]
             body = {"community": manager.place.slug, "text": "9栋电梯困人了", "contact_phone": "13800000000"}
             signed_out = await client.post("/api/v1/emergencies", json=body)
             assert (signed_out.status_code, signed_out.json()["reported"]) == (200, True), signed_out.text
             assert "不要扒门" in signed_out.json()["card"]
-            listed = await client.get(f"{manager.place.url}/workorders", headers=signed(manager))
+            listed = await client.get(f"{manager.place.url}/workorders", headers=signed(stack, manager))
             orders = listed.json()["items"]
             assert [(order["emergency_kind"], order["urgency"]) for order in orders] == [("trapped", "emergency")] * 2
             # Who is on call is rung about both, by the worker's sweep alone.
             deadline = time.monotonic() + RUNG_WITHIN_SECONDS
             for order in orders:
                 url = f"{manager.place.url}/workorders/{order['id']}/ring"
-                while not (rung := (await client.get(url, headers=signed(manager))).json()["calls"]):
+                while not (rung := (await client.get(url, headers=signed(stack, manager))).json()["calls"]):
                     assert time.monotonic() < deadline, "nobody was rung"
                     await asyncio.sleep(0.2)
                 assert rung[0]["staff_id"] == str(manager.id)
+
+
+async def test_with_postgres_killed_whoever_writes_of_an_emergency_is_told_what_to_do(tmp_path: Path):
+    async with running(tmp_path, webs=1, workers=0) as stack:
+        async with open_parts(stack.settings, open_embedder(stack.settings)) as runtime:
+            resident = await Make(runtime).resident()
+        await stack.postgres.crash()
+        async with httpx.AsyncClient(base_url=stack.web_urls[0], timeout=30) as client:
+
+            async def say(path: str, body: dict[str, Any], **headers: str) -> httpx.Response:
+                return await client.post(path, json=body, headers=signed(stack, resident) | headers)
+
+            for path, body in (
+                ("/api/v1/me/turns", {"text": LIFT}),
+                ("/api/v1/me/workorders", {"text": LIFT}),
+                ("/v1/chat/completions", {"messages": [{"role": "user", "content": LIFT}]}),
+            ):
+                told = await say(path, body)
+                problem = told.json()
+                assert (told.status_code, problem["code"]) == (503, "emergency_not_reported"), told.text
+                assert (told.headers["retry-after"], problem["facts"]) == ("2", {"kind": "trapped"})
+                assert "不要扒门" in problem["detail"]
+                assert "could not be told" in problem["messages"]["en"]
+            english = await say("/api/v1/me/turns", {"text": "stuck in the lift, help"}, **{"Accept-Language": "en"})
+            assert english.json()["detail"] == english.json()["messages"]["en"]
+            for harmless in ({"text": "电梯广告多少钱"}, {"text": ""}, {"words": LIFT}):
+                told = await say("/api/v1/me/turns", harmless)
+                assert (told.status_code, told.json()["code"]) == (503, "store_unavailable"), told.text
