@@ -120,7 +120,7 @@ def look_at(caller: Caller, conversation_id: UUID, draft_id: UUID) -> Look:
 
     async def look(session: AsyncSession) -> Seen:
         row = await get(session, caller, conversation_id, draft_id)
-        return Seen(None if row.status in OPEN else last_event(row), row.attempts)
+        return Seen(None if row.status in OPEN else last_event(row), row.attempts, row.text)
 
     return look
 

@@ -141,15 +141,17 @@ async def _chunks(
         return _sse({**head, "choices": choices, **extra})
 
     yield chunk({"role": "assistant", "content": ""})
-    sent_chars = 0
+    sent = text = ""
     async with aclosing(events):
         async for event in events:
-            text = ""
-            if event.name == "token":
-                # After a restart the words come again from the start; what was sent is not sent twice.
-                text = event.data["text"][max(0, sent_chars - event.data["at"]) :]
+            if event.name == "restart":
+                text = ""
+            elif event.name == "token":
+                text = text[: event.data["at"]] + event.data["text"]
             elif event.name == "replaced":
-                text = "\n\n" + event.data["text"]
+                text = event.data["text"]
+            elif event.name == "done":
+                text = event.data["answer"] + sources_text(event.data)
             elif event.name == IDLE:
                 yield b": waiting\n\n"
             elif event.name == "failed":
@@ -157,16 +159,24 @@ async def _chunks(
                     {"error": {"message": AnswerFailed().message_en, "type": "server_error", "code": "answer_failed"}}
                 )
                 return
-            elif event.name == "done":
-                rest = sources_text(event.data) if sent_chars else event.data["answer"] + sources_text(event.data)
-                yield chunk({"content": rest}) if rest else b""
+            if news := _news(sent, text, whole=event.name in ("replaced", "done")):
+                yield chunk({"content": news})
+                sent = text
+            if event.name == "done":
                 yield chunk({}, "stop", linli=_extra(event.data))
                 if with_usage:
                     yield _sse({**head, "choices": [], "usage": _usage(event.data)})
-            if text:
-                sent_chars += len(text)
-                yield chunk({"content": text})
     yield b"data: [DONE]\n\n"
+
+
+def _news(sent: str, text: str, *, whole: bool) -> str:
+    """What is to be sent to a client so that it holds `text`.
+
+    Other words than it was sent, from a restarted answer, are kept until they are whole.
+    """
+    if text.startswith(sent):
+        return text[len(sent) :]
+    return f"\n\n{text}" if whole else ""
 
 
 def _sse(body: dict[str, Any]) -> bytes:

@@ -1,7 +1,7 @@
 """From the feed to a client: server-sent events that survive a lost feed, and the way to stop a turn."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
@@ -70,10 +70,11 @@ class EventStream(StreamingResponse):
 
 @dataclass(frozen=True)
 class Seen:
-    """A row as whoever follows it needs it: its last event once it has ended, and how often it was begun."""
+    """A row as whoever follows it needs it: once it has ended its text and last event, and how often it was begun."""
 
     end: Event | None
     attempts: int
+    text: str = ""
 
 
 Look = Callable[[AsyncSession], Awaitable[Seen]]
@@ -82,7 +83,7 @@ Look = Callable[[AsyncSession], Awaitable[Seen]]
 def look_at_turn(caller: Caller, turn_id: UUID) -> Look:
     async def look(session: AsyncSession) -> Seen:
         turn = await get_turn(session, caller, turn_id)
-        return Seen(last_event(turn) if turn.status in FINAL else None, turn.attempts)
+        return Seen(last_event(turn) if turn.status in FINAL else None, turn.attempts, turn.answer)
 
     return look
 
@@ -102,14 +103,17 @@ async def events_of(
 
     `on_cut` is called when the client has read nothing for too long. Raises FollowerTooSlow.
     """
+    holds_text = after is not None
     while True:
         try:
             async with aclosing(runtime.feed.follow(row_id, after=after, on_cut=on_cut)) as events:
                 async for event in events:
                     yield event
+                    holds_text = holds_text or event.name == "token"
                     seen = await _read(runtime, caller, row_id, look) if event.name == IDLE else None
                     if seen is not None and seen.end is not None:
-                        yield seen.end
+                        for last in _ending(seen.end, seen.text, holds_text=holds_text):
+                            yield last
                         return
                     # Thousands wait here, and a row is larger than all else they hold.
                     seen = None
@@ -118,7 +122,8 @@ async def events_of(
             # An id of what was lost, or of nothing: what the row says, or all of it from the start, is right for both.
             seen = await _read(runtime, caller, row_id, look)
         if seen is not None and seen.end is not None:
-            yield seen.end
+            for last in _ending(seen.end, seen.text, holds_text=holds_text):
+                yield last
             return
         if after is not None and seen is not None:
             # What this client has may not be what comes now: it begins anew.
@@ -126,6 +131,13 @@ async def events_of(
             yield Event("", "restart", {"attempt": seen.attempts})
         yield Event("", IDLE, {})
         await asyncio.sleep(LOST_FEED_POLL_SECONDS)
+
+
+def _ending(end: Event, text: str, *, holds_text: bool) -> Iterator[Event]:
+    """The end as the row tells it. What the feed told last was not heard then, and may have taken words back."""
+    if holds_text:
+        yield Event("", "replaced", {"text": text, "reason": "feed_missed"})
+    yield end
 
 
 async def _read(runtime: Runtime, caller: Caller, row_id: UUID, look: Look) -> Seen | None:

@@ -1,13 +1,16 @@
 """The OpenAI-compatible door, opened with OpenAI's own client."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import json
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 import openai
 import pytest
 
 from app import worker
+from app.chat import openai_api
+from app.feed import Event
 from tests.chat.test_turns import PARKING
 
 
@@ -73,6 +76,38 @@ async def test_replaced_words_are_followed_by_the_quotes(door, engine):
     text = "".join([chunk.choices[0].delta.content or "" async for chunk in stream if chunk.choices])
     assert "8元" not in text
     assert "每小时5元" in text
+
+
+def token(text: str, at: int) -> Event:
+    return Event("", "token", {"text": text, "at": at})
+
+
+ANEW = Event("", "restart", {"attempt": 2})
+
+
+@pytest.mark.parametrize(
+    ("told", "answer", "sent"),
+    [
+        ([token("每小时", 0), token("5元。", 3)], "每小时5元。", "每小时5元。"),
+        ([], "每小时5元。", "每小时5元。"),
+        ([token("每小时", 0), ANEW, token("每", 0), token("小时5元。", 1)], "每小时5元。", "每小时5元。"),
+        ([token("每小时", 0), ANEW, token("免费，", 0), token("之后5元。", 3)], "免费，之后5元。", "每小时\n\n免费，之后5元。"),
+        ([token("很便宜", 0), Event("", "replaced", {"text": "原文"})], "原文", "很便宜\n\n原文"),
+        # What took the words back was not heard; the end tells the whole answer.
+        ([token("很便宜", 0)], "原文", "很便宜\n\n原文"),
+    ],
+)  # fmt: skip
+async def test_what_a_client_holds_in_the_end_is_the_answer(told: list[Event], answer: str, sent: str):
+    async def events() -> AsyncGenerator[Event, None]:
+        for event in told:
+            yield event
+        done = {"id": "1", "answer": answer, "mode": "fixed", "citations": [], "quotes": [], "route": "knowledge"}
+        yield Event("", "done", done)
+
+    got = [line async for line in openai_api._chunks({}, events(), with_usage=False)]
+    choices = [json.loads(line[6:])["choices"][0] for line in got[:-1]]
+    assert "".join(choice["delta"].get("content", "") for choice in choices) == sent
+    assert (choices[-1]["finish_reason"], got[-1]) == ("stop", b"data: [DONE]\n\n")
 
 
 @pytest.mark.parametrize(

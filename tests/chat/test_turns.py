@@ -3,16 +3,18 @@
 import asyncio
 import dataclasses
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
+from app.chat.publishing import END_TOKEN
 from app.chat.relay import EventStream
+from app.feed import Feed
 from app.queue import HANDLERS, Lease
 from app.runtime import open_embedder
 from models.engine import State, Usage
 from models.scripted_engine import Scripted
-from tests.chat.events import read_all, text_of
+from tests.chat.events import read, read_all, text_of
 from tests.make import Person
 
 PARKING = """# 停车管理办法
@@ -386,6 +388,26 @@ async def test_a_stream_whose_library_swallowed_the_leaving_ends_all_the_same():
     stream = asyncio.create_task(EventStream(frames())._run(leave, send))
     await asyncio.wait_for(stream, 10)
     assert (swallowed, stream.cancelling()) == (2, 0)
+
+
+async def test_words_whose_taking_back_nobody_heard_are_taken_back_by_the_row(
+    client, web, runtime, resident, engine, run_jobs
+):
+    """A stream that was quiet for a moment read its row, which had just ended, and ended with words that were dropped."""
+    settings = runtime.settings.model_copy(update={"feed_idle_seconds": 0.3})
+    web[1].state.runtime = dataclasses.replace(runtime, feed=Feed(runtime.redis, settings))
+    engine.stand(State.OFF, "no model here")
+    turn = await ask(client, resident, "临时停车怎么收费？")
+    # Above every claim: what the worker says after it is heard by nobody.
+    await runtime.feed.publish(UUID(turn["id"]), "token", {"text": "临时停车很便", "at": 0}, token=END_TOKEN)
+    async with asyncio.timeout(20), client.stream("GET", turn["events_url"], as_=resident) as response:
+        events = []
+        async for event in read(response):
+            events.append(event)
+            if event.name == "token":
+                await run_jobs()
+    assert [event.name for event in events[-3:]] == ["token", "replaced", "done"]
+    assert text_of(events) == events[-1].data["answer"] == (await finished(client, resident, turn))["answer"]
 
 
 async def test_a_page_that_comes_back_with_an_id_of_nothing_is_told_or_reads_all(client, resident, engine, run_jobs):
