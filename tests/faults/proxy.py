@@ -129,7 +129,8 @@ class Link:
             await asyncio.gather(
                 self._pass(reader, server_writer, self.up), self._pass(server_reader, writer, self.down)
             )
-        except _LimitReached:
+        except (_LimitReached, asyncio.CancelledError):
+            # Before Python 3.12 the loop logs a handler that ends as cancelled as if it had failed.
             pass
         except OSError:
             connection.cut()
