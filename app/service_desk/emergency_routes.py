@@ -6,6 +6,7 @@ import structlog
 from fastapi import APIRouter, Depends, Request, Response
 
 from app.db import Tenant, is_away
+from app.errors import AppError
 from app.knowledge.language import language_of
 from app.people import sign_in
 from app.people.callers import CommunityNotFound, system_caller
@@ -49,11 +50,11 @@ async def post_emergency(
         if tenant is None:
             raise CommunityNotFound
         return await _report(runtime, tenant, body, once, text=text, kind=kind, language=language, address=address)
+    except AppError:
+        raise
     except Exception as error:
-        if not is_away(error):
-            raise
-        # Without the database nobody can be told here, but what to do and 119, 120 and 110 are known.
-        log.error("emergency_not_reported", error=type(error).__name__, kind=kind)
+        # Nobody can be told here, mostly for want of the database, but what to do and 119, 120 and 110 are known.
+        log.error("emergency_not_reported", error=repr(error), kind=kind, exc_info=not is_away(error))
         code = str(kind or cards.OTHER)
         card = cards.standard(code, language)
         out = EmergencyOut(kind=code, card=card, language=language, reported=False, number=None)

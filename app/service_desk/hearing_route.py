@@ -5,10 +5,12 @@ from typing import Any
 
 import structlog
 from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
+from starlette.exceptions import HTTPException
 
 from app.db import is_away
-from app.errors import Unavailable
+from app.errors import AppError, Unavailable
 from app.people.doors import DoorRoute
 from app.safety import second_voice
 from app.safety.emergencies import EmergencyKind
@@ -35,7 +37,7 @@ class EmergencyNotReported(Unavailable):
 class HearingRoute(DoorRoute):
     """A route with the words of a person in its body's `text`.
 
-    While Postgres is away (then nobody can even be signed in) an emergency in them is answered 503 with its card.
+    Whatever fails here (without Postgres nobody can even be signed in), an emergency in them is answered with its card.
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -47,11 +49,13 @@ class HearingRoute(DoorRoute):
         async def handle_heard(request: Request) -> Response:
             try:
                 return await handle(request)
-            except Exception as error:
-                if is_away(error) and (kind := await _hear(request, body)):
-                    log.error("emergency_not_reported", error=type(error).__name__, kind=kind)
-                    raise EmergencyNotReported(kind) from error
+            except (AppError, HTTPException, RequestValidationError):
                 raise
+            except Exception as error:
+                if (kind := await _hear(request, body)) is None:
+                    raise
+                log.error("emergency_not_reported", error=repr(error), kind=kind, exc_info=not is_away(error))
+                raise EmergencyNotReported(kind) from error
 
         return handle_heard
 

@@ -1,5 +1,6 @@
 """An emergency in chat: the card at once, an order for the staff, whatever else is down."""
 
+import asyncio
 import dataclasses
 import json
 from datetime import timedelta
@@ -8,6 +9,7 @@ from uuid import uuid4
 
 import pytest
 from redis.asyncio import Redis
+from sqlalchemy import text as sql_text
 
 from app.feed import Feed
 from app.main import create_app
@@ -218,6 +220,22 @@ async def test_with_redis_engine_and_embedder_stopped_the_lift_case_gets_its_car
     assert signed_out.json()["reported"] is True
     assert "119" in signed_out.json()["card"]
     assert sorted(row["emergency_kind"] for row in await orders_of(client, manager)) == ["fire", "trapped"]
+
+
+async def test_with_the_tables_locked_whoever_cries_for_help_gets_the_card(client, resident, manager, runtime):
+    """As under a migration, or a database that is overloaded: statements end by their time limit."""
+    async with runtime.transaction(manager.tenant) as locking:
+        await locking.execute(sql_text("LOCK TABLE work_orders, conversations IN ACCESS EXCLUSIVE MODE"))
+        chat, door, question = await asyncio.gather(
+            client.post("/api/v1/me/turns", as_=resident, json={"text": LIFT}),
+            client.post(OPEN_DOOR, json={"community": manager.place.slug, "text": LIFT}),
+            client.post("/api/v1/me/turns", as_=resident, json={"text": "几点开门？"}),
+        )
+    assert (chat.status_code, chat.json()["code"]) == (503, "emergency_not_reported")
+    assert "不要扒门" in chat.json()["detail"]
+    assert (door.status_code, door.json()["reported"]) == (200, False)
+    assert "不要扒门" in door.json()["card"]
+    assert (question.status_code, question.json()["code"]) == (503, "store_unavailable")
 
 
 # Signed out
