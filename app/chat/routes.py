@@ -107,7 +107,7 @@ async def follow_turn(
     """The events of a turn as they come; after `Last-Event-ID`, what was missed, then the rest.
 
     Events: accepted, position, started, retrieved, token, citation, replaced, restart, done, failed. After `restart`
-    the text begins anew. `done` holds the whole answer.
+    the text begins anew; `replaced` holds what stands in place of it. `done` holds the whole answer.
     """
     turn = await conversations.get_turn(session, caller, turn_id)
     after = last_event_id or cursor
