@@ -33,7 +33,7 @@ PageDep = Annotated[PageQuery, Depends(page_query)]
 SpaceReader = Annotated[Caller, Depends(require_in_community("spaces:read"))]
 SpaceWriter = Annotated[Caller, Depends(require_in_community("spaces:write"))]
 ResidentWriter = Annotated[Caller, Depends(require_in_community("residents:write"))]
-JobReader = Annotated[Caller, Depends(require_in_community("me:read"))]
+JobReader = Annotated[Caller, Depends(require_in_community("jobs:read"))]
 
 NOT_YET: dict[int | str, dict[str, Any]] = {
     409: {

@@ -26,6 +26,7 @@ STAFF_BASE = frozenset(
         "residents:read",
         "rota:read",
         "items:read",
+        "jobs:read",
     }
 )
 
@@ -51,8 +52,6 @@ ROLE_SCOPES: dict[StaffRole, frozenset[str]] = {
         "conversations:write",
         "keys:read",
         "keys:write",
-        "jobs:read",
-        "jobs:write",
         "desk:write",
         "webhooks:read",
         "webhooks:write",

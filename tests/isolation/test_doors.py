@@ -12,7 +12,8 @@ import pytest
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
-from app.people.doors import DoorRoute
+from app.people.doors import DoorRoute, Wants
+from app.people.scopes import ALL_SCOPES
 from app.runtime import Runtime
 from app.settings import Settings
 from tests.conftest import Client
@@ -142,6 +143,18 @@ def test_every_route_that_counts_callers_has_the_door(web: tuple[str, FastAPI]):
         method for path, methods in described.items() if path.startswith(("/api/", "/v1/")) for method in methods
     ]
     assert len(operations) == sum(len(route.methods or ()) for route in found), "a router is missing here"
+
+
+def test_every_scope_opens_a_door():
+    asked = {
+        scope
+        for router in routers()
+        for route in router.routes
+        if isinstance(route, APIRoute)
+        for scope in Wants.of(route.dependant).scopes
+    }
+    # It widens what a search may read.
+    assert asked | {"knowledge:staff"} == ALL_SCOPES
 
 
 @pytest.mark.parametrize(

@@ -375,8 +375,8 @@ async def test_jobs_are_seen_by_those_who_may_start_them_and_are_not_too_many(
     guard, resident = await make.staff(role=StaffRole.SECURITY), await make.resident()
     stranger = await make.staff(place=await make.place())
     job = (await client.post(f"{manager.place.url}/residents/export", json={}, as_=manager)).json()
-    for who in (guard, resident, stranger):
-        assert (await client.get(f"{manager.place.url}/jobs/{job['id']}", as_=who)).status_code == 404
+    for who, status in ((guard, 404), (stranger, 404), (resident, 403)):
+        assert (await client.get(f"{manager.place.url}/jobs/{job['id']}", as_=who)).status_code == status
     refused = await client.post(f"{manager.place.url}/residents/export", json={}, as_=guard)
     assert (refused.status_code, refused.json()["code"]) == (403, "scope_missing")
     seen = (await client.post(f"{manager.place.url}/spaces/export", json={}, as_=guard)).json()
@@ -384,6 +384,15 @@ async def test_jobs_are_seen_by_those_who_may_start_them_and_are_not_too_many(
     answers = [await client.post(f"{manager.place.url}/spaces/export", json={}, as_=manager) for _ in range(9)]
     assert [answer.status_code for answer in answers] == [202] * 8 + [409]
     assert answers[-1].json()["code"] == "too_many_jobs"
+
+
+async def test_a_key_follows_what_it_brings_in(client: Client, make: Make, manager: Person, run_jobs: Any):
+    key = {"Authorization": f"Bearer {await make.api_key('spaces:write', 'jobs:read')}"}
+    url, sheet = manager.place.url, {"file": ("a.csv", as_csv(SPACE_HEADINGS, ["", "88栋", "1单元", "101", "", ""]))}
+    sent = (await client.post(f"{url}/spaces/import", files=sheet, headers=key)).json()
+    await run_jobs()
+    job = (await client.get(f"{url}/jobs/{sent['id']}", headers=key)).json()
+    assert (job["status"], counts(job)) == ("done", (1, 1, 1, 0, 0))
 
 
 async def test_who_waits_is_told_when_a_job_fails_for_good(
