@@ -16,7 +16,7 @@ SHOWN_MAX = 2
 """Reasons told with a list; `why` tells all."""
 PEOPLE_MIN = 5
 """Fewer neighbours are not spoken of."""
-ALIKE_MIN, WORDS_MIN = 0.5, 0.5
+ALIKE_MIN, WORDS_MIN = 0.5, 0.1
 """Signals from which on an item is said to be like another, or to fit what somebody wrote."""
 QUOTED_CHARS = 24
 NEIGHBOURS, CROWD = 0.3, 0.25

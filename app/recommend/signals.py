@@ -30,13 +30,14 @@ class Signals:
     like: NDArray[np.int32]
 
 
-WORDS_FULL, ALIKE_FULL = 0.4, 0.6
+WORDS_NOTHING, WORDS_FULL, ALIKE_FULL = 0.25, 0.4, 0.6
 """Centred cosines that count in full: between somebody's words and an item, and between two items that are much alike.
-Of the practice items few reach them, and what has nothing to do with each other stays below a third.
+Of the practice items few reach them, and what has nothing to do with each other stays below a third. Words that fit
+half and half fit many items, and said less about what newcomers take than popularity did (bench/RESULTS.md).
 """
 FEATURES = ("ranker", "about", "past", "interest", "near", "soon", "households", "fresh", "popular")
 WEIGHTS: dict[str, float] = {
-    "ranker": 1.2, "about": 0.6, "past": 0.5, "interest": 0.5, "near": 0.15, "soon": 0.2, "households": 0.2,
+    "ranker": 1.2, "about": 1.0, "past": 0.5, "interest": 0.5, "near": 0.15, "soon": 0.2, "households": 0.2,
     "fresh": 0.1, "popular": 1.5,
 }  # fmt: skip
 """What a score is made of; a test proves it complete. The ranker's own blend is learned, these are house rules."""
@@ -94,7 +95,8 @@ def _by_meaning(situation: Situation, codes: Codes, like: NDArray[np.int32]) -> 
     meant = meaning.rows(catalogue.meaning, catalogue.vectors, catalogue.column("embedded"), codes)
     told = {"about": zeros, "past": zeros}
     if situation.own_words is not None:
-        told["about"] = np.clip(meant @ situation.own_words / WORDS_FULL, 0, 1)
+        fits = meant @ situation.own_words
+        told["about"] = np.clip((fits - WORDS_NOTHING) / (WORDS_FULL - WORDS_NOTHING), 0, 1)
     if situation.past_meaning is not None:
         cosines = meant @ situation.past_meaning.T
         # An item is like itself, which says nothing.
