@@ -27,6 +27,9 @@ router = APIRouter(prefix="/v1", tags=["openai"], route_class=HearingRoute)
 
 MODEL = "linli"
 MESSAGES_MAX = 100
+STREAM: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"text/event-stream": {}}, "description": "A completion, or with `stream` its chunks"}
+}
 ChatCaller = Annotated[Caller, Depends(require("chat:write"))]
 
 
@@ -85,7 +88,7 @@ async def get_models(caller: ChatCaller) -> dict[str, Any]:
     return {"object": "list", "data": [{"id": MODEL, "object": "model", "created": 0, "owned_by": "linli"}]}
 
 
-@router.post("/chat/completions", response_model=None)
+@router.post("/chat/completions", response_model=None, responses=STREAM)
 async def post_chat_completion(
     body: ChatCompletionIn, request: Request, caller: ChatCaller, runtime: RuntimeDep
 ) -> Response:

@@ -4,13 +4,13 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query
-from pydantic import AwareDatetime
 
 from app.people import audit_log
 from app.people.audit_log import AccessOut, AuditEventOut, Filters
 from app.people.callers import Caller, SessionDep, require, require_in_community
 from app.people.doors import DoorRoute
 from app.people.tables import AuditEvent
+from app.rest.moments import Moment
 from app.rest.pages import Page, PageQuery, decode_cursor, encode_cursor, fetch_page, page_query
 
 router = APIRouter(tags=["audit"], route_class=DoorRoute)
@@ -24,8 +24,8 @@ def filters_of(
     caller_id: Annotated[UUID | None, Query(alias="filter[caller_id]")] = None,
     object_kind: Annotated[str | None, Query(alias="filter[object_kind]", min_length=1, max_length=100)] = None,
     object_id: Annotated[UUID | None, Query(alias="filter[object_id]")] = None,
-    since: Annotated[AwareDatetime | None, Query(alias="filter[since]")] = None,
-    until: Annotated[AwareDatetime | None, Query(alias="filter[until]")] = None,
+    since: Annotated[Moment | None, Query(alias="filter[since]")] = None,
+    until: Annotated[Moment | None, Query(alias="filter[until]")] = None,
 ) -> Filters:
     return Filters(kind, action, caller_id, object_kind, object_id, since, until)
 

@@ -41,6 +41,13 @@ class ResidencyNotFound(NotFound):
         super().__init__("The resident does not belong to this room.", "该住户不属于这个房间。")
 
 
+class NoResidency(Conflict):
+    code = "resident_without_room"
+
+    def __init__(self) -> None:
+        super().__init__("The resident belongs to no room yet.", "该住户还没有登记房间。")
+
+
 class HouseholdAmbiguous(Conflict):
     code = "household_ambiguous"
 
@@ -204,7 +211,7 @@ async def take_out_of_room(session: AsyncSession, caller: Caller, resident: Resi
 async def verify(
     session: AsyncSession, resident: Resident, *, room_id: UUID | None, verified: bool, now: datetime
 ) -> None:
-    """Mark one room of the resident, or all, as verified or not. Raises ResidencyNotFound."""
+    """Mark one room of the resident, or all, as verified or not. Raises ResidencyNotFound, NoResidency."""
     statement = select(Residency).where(Residency.resident_id == resident.id)
     if room_id is not None:
         statement = statement.join(Household, Household.id == Residency.household_id).where(
@@ -212,7 +219,7 @@ async def verify(
         )
     found = list(await session.scalars(statement))
     if not found:
-        raise ResidencyNotFound
+        raise NoResidency if room_id is None else ResidencyNotFound
     moved_in = [residency for residency in found if verified and residency.verified_at is None]
     for residency in found:
         residency.verified_at = (residency.verified_at or now) if verified else None

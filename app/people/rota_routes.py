@@ -6,7 +6,6 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Response
-from pydantic import AwareDatetime
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.people import rota, shifts, staff
@@ -26,6 +25,7 @@ from app.people.rota_schemas import (
 from app.people.tables import RotaEntry, Skill, Staff, StaffShift
 from app.rest.etags import IfMatch, etag_of, if_match_of
 from app.rest.idempotency import OnceDep
+from app.rest.moments import Moment
 from app.rest.pages import Page, PageQuery, fetch_page, page_query
 from app.runtime import RuntimeDep
 
@@ -36,7 +36,7 @@ IfMatchDep = Annotated[IfMatch, Depends(if_match_of)]
 Reader = Annotated[Caller, Depends(require_in_community("rota:read"))]
 Writer = Annotated[Caller, Depends(require_in_community("rota:write"))]
 OfStaff = Annotated[UUID | None, Query(alias="filter[staff_id]")]
-At = Annotated[AwareDatetime | None, Query(description="The moment asked for; now by default.")]
+At = Annotated[Moment | None, Query(description="The moment asked for; now by default.")]
 
 
 @router.get("/on-shift")

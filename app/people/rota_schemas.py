@@ -9,6 +9,7 @@ from pydantic import BaseModel, BeforeValidator, Field, StringConstraints
 from app.people.personal import OfStaff
 from app.people.schemas import Body, FromRow, Short
 from app.people.tables import Skill
+from app.rest.moments import Day
 
 TimeOfDay = Annotated[
     str,
@@ -28,8 +29,8 @@ class RecurringIn(Body):
     """
 
     weekdays: Weekdays | None = None
-    from_date: date | None = None
-    to_date: date | None = Field(None, description="The last day on which it begins.")
+    from_date: Day | None = None
+    to_date: Day | None = Field(None, description="The last day on which it begins.")
     from_time: TimeOfDay
     to_time: TimeOfDay
     note: Short = ""
@@ -39,8 +40,8 @@ class RecurringChange(Body):
     """What is left out stays; null takes weekdays or a date away."""
 
     weekdays: Weekdays | None = None
-    from_date: date | None = None
-    to_date: date | None = None
+    from_date: Day | None = None
+    to_date: Day | None = None
     from_time: TimeOfDay | None = None
     to_time: TimeOfDay | None = None
     note: Short | None = None

@@ -1,16 +1,18 @@
-"""Times as callers send them: text with a zone, as OpenAPI says, and within what Postgres can hold."""
+"""Times and days as callers send them: text, as OpenAPI says, and within what Postgres can hold."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator
 
 
 def as_text(value: Any) -> Any:
-    """A bare number would be taken for seconds since 1970, and nobody means that."""
-    if isinstance(value, int | float):
-        raise ValueError("a time is written as text, 2026-11-22T10:00:00+08:00")
-    return value
+    """A bare number, which in a query is text, too, would be taken for seconds since 1970, and nobody means that."""
+    try:
+        float(value)
+    except (TypeError, ValueError):
+        return value
+    raise ValueError("a time is written as text, 2026-11-22T10:00:00+08:00, and a day as 2026-11-22")
 
 
 def within_range(at: datetime) -> datetime:
@@ -22,3 +24,4 @@ def within_range(at: datetime) -> datetime:
 
 
 Moment = Annotated[AwareDatetime, BeforeValidator(as_text), AfterValidator(within_range)]
+Day = Annotated[date, BeforeValidator(as_text)]

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -74,12 +74,14 @@ async def period_of(
     try:
         since = first or until - timedelta(days=DAYS_DEFAULT - 1)
         too_long = since > until or (until - since).days >= DAYS_MAX
-        until + timedelta(days=1)
+        period = Period(since, until, zone)
+        # Postgres keeps times in UTC, where the first and the last days of the calendar are none everywhere.
+        period.begins.astimezone(UTC), period.ends.astimezone(UTC)
     except OverflowError:
         raise PeriodInvalid from None
     if too_long:
         raise PeriodInvalid
-    return Period(since, until, zone)
+    return period
 
 
 async def measure(

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 from app.people.callers import Caller, SessionDep, require_in_community
 from app.people.cells import write_csv
 from app.people.doors import DoorRoute
+from app.rest.moments import Day
 from app.runtime import RuntimeDep
 from app.service_desk import analytics
 from app.service_desk.analytics import Figures, Period
@@ -18,8 +19,8 @@ from app.service_desk.measures import MEASURES, GroupBy, Metric
 router = APIRouter(prefix="/communities/{cid}/analytics", tags=["analytics"], route_class=DoorRoute)
 
 Reader = Annotated[Caller, Depends(require_in_community("analytics:read"))]
-First = Annotated[date | None, Query(alias="from", description="First day, in the community's time zone.")]
-Last = Annotated[date | None, Query(alias="to", description="Last day, included; today when left out.")]
+First = Annotated[Day | None, Query(alias="from", description="First day, in the community's time zone.")]
+Last = Annotated[Day | None, Query(alias="to", description="Last day, included; today when left out.")]
 Format = Annotated[Literal["json", "csv"] | None, Query(description="Also by `Accept: text/csv`.")]
 Accept = Annotated[str | None, Header(max_length=500, include_in_schema=False)]
 CSV = "text/csv"

@@ -4,11 +4,11 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Response
-from pydantic import AwareDatetime
 
 from app.people.callers import Caller, SessionDep, require, require_in_community
 from app.people.doors import DoorRoute
 from app.rest.idempotency import OnceDep
+from app.rest.moments import Moment
 from app.rest.pages import Page, PageQuery, fetch_page, page_query
 from app.runtime import RuntimeDep
 from app.service_desk import promises, work_orders
@@ -45,7 +45,7 @@ async def get_promises(
     staff_id: Annotated[UUID | None, Query(alias="filter[staff_id]", description="Who promised.")] = None,
     resident_id: Annotated[UUID | None, Query(alias="filter[resident_id]")] = None,
     order_id: Annotated[UUID | None, Query(alias="filter[order_id]")] = None,
-    due_before: Annotated[AwareDatetime | None, Query(alias="filter[due_before]")] = None,
+    due_before: Annotated[Moment | None, Query(alias="filter[due_before]")] = None,
 ) -> Page[PromiseOut]:
     """Newest first. `filter[status]=proposed`: found in comments, to be confirmed or declined."""
     statement = promises.list_statement(

@@ -4,7 +4,6 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Response
-from pydantic import AwareDatetime
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.people.callers import Caller, SessionDep, require_in_community
@@ -12,6 +11,7 @@ from app.people.doors import DoorRoute
 from app.rest import pages
 from app.rest.etags import IfMatch, if_match_of
 from app.rest.idempotency import OnceDep
+from app.rest.moments import Moment
 from app.rest.pages import Page, PageQuery, page_query
 from app.runtime import RuntimeDep
 from app.service_desk import (
@@ -70,8 +70,8 @@ def filters_of(
     is_open: Annotated[bool | None, Query(alias="filter[open]", description="Neither closed nor cancelled.")] = None,
     overdue: Annotated[bool | None, Query(alias="filter[overdue]")] = None,
     needs_person: Annotated[bool | None, Query(alias="filter[needs_person]")] = None,
-    created_from: Annotated[AwareDatetime | None, Query(alias="filter[created_from]")] = None,
-    created_to: Annotated[AwareDatetime | None, Query(alias="filter[created_to]")] = None,
+    created_from: Annotated[Moment | None, Query(alias="filter[created_from]")] = None,
+    created_to: Annotated[Moment | None, Query(alias="filter[created_to]")] = None,
 ) -> Filters:
     return Filters(
         status=status or [], kind=kind or [], urgency=urgency or [], channel=channel or [], category_id=category_id,

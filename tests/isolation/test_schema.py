@@ -92,6 +92,9 @@ class Fuzz:
             case.validate_response(answer, headers=self.call_with(role)["headers"], **how)
         except FailureGroup as failures:
             found |= {type(failure).__name__: str(failure) for failure in failures.exceptions}
+        if case.media_type == "multipart/form-data":
+            # A form knows no types, and an empty field of one is a field that was left out.
+            found.pop("AcceptedNegativeData", None)
         sent = f"{case.path_parameters} {case.query} {case.headers} {case.body!r}"
         for name, why in found.items():
             place = f"{case.method} {case.operation.path} by {role}: {name}"
@@ -141,6 +144,8 @@ class Fuzz:
 def _refused_as_invalid(case: Any, answer: Any) -> bool:
     """Whether a request that OpenAPI calls valid was told that it is not: by its form, not for what it asks."""
     positive = case.meta is not None and case.meta.generation.mode.is_positive
+    # A story may take an id from where an earlier answer said null.
+    positive = positive and None not in (case.path_parameters or {}).values()
     return positive and answer.status_code == 422 and '"request_invalid"' in answer.text
 
 

@@ -39,7 +39,7 @@ async def test_resident_moves_in_is_verified_and_moves_out(client: Client, manag
     assert (await client.delete(f"{url}/rooms/{room['id']}", as_=manager)).status_code == 204
     assert (await client.get(url, as_=manager)).json()["rooms"] == []
     assert (await client.delete(f"{url}/rooms/{room['id']}", as_=manager)).status_code == 404
-    assert (await client.post(f"{url}/verify", json={}, as_=manager)).json()["code"] == "residency_not_found"
+    assert (await client.post(f"{url}/verify", json={}, as_=manager)).json()["code"] == "resident_without_room"
 
 
 async def test_family_that_moves_in_at_once_is_one_household(client: Client, manager: Person):

@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import re
 
 import httpx
 import pytest
@@ -65,6 +66,33 @@ async def test_a_broken_body_is_a_problem_and_never_an_error_of_ours(client, mak
     )
     assert refused.status_code in (400, 422), refused.text
     assert refused.json()["code"] in ("request_invalid", "text_invalid", "bad_request")
+
+
+@pytest.mark.parametrize(
+    ("path", "params", "code"),
+    [
+        ("on-call", {"at": "43"}, "request_invalid"),
+        ("promises", {"filter[due_before]": "-291"}, "request_invalid"),
+        ("audit-events", {"filter[since]": "0.0"}, "request_invalid"),
+        ("workorders", {"filter[created_to]": "1e3"}, "request_invalid"),
+        ("analytics/opened", {"to": "0.0"}, "request_invalid"),
+        ("analytics/opened", {"from": "0001-01-01", "to": "0001-01-01"}, "period_invalid"),
+        ("analytics/opened", {"from": "9999-12-31", "to": "9999-12-31"}, "period_invalid"),
+    ],
+)
+async def test_times_of_a_query_are_text_and_within_the_calendar(client, make, path, params, code):
+    manager = await make.staff()
+    refused = await client.get(f"{manager.place.url}/{path}", params=params, as_=manager)
+    assert (refused.status_code, refused.json()["code"]) == (422, code)
+
+
+@pytest.mark.parametrize("blank", [" ", "\x85", "\u3000\x85\t"])
+async def test_a_name_of_blanks_is_none_and_openapi_says_so(client, web, make, blank):
+    manager = await make.staff()
+    refused = await client.post(f"{manager.place.url}/residents", json={"name": blank}, as_=manager)
+    assert refused.status_code == 422
+    described = web[1].openapi()["components"]["schemas"]["ResidentIn"]["properties"]["name"]
+    assert re.search(described["pattern"], blank) is None
 
 
 async def test_what_is_not_there(client):
