@@ -23,6 +23,8 @@ from app.service_desk.tables import Channel
 log = structlog.get_logger(__name__)
 router = APIRouter(tags=["emergencies"], route_class=DoorRoute)
 
+WORDS = ("community", "text", "place", "contact_name", "contact_phone")
+
 
 async def limited(request: Request, runtime: RuntimeDep) -> str:
     """The address that asks. Raises TooManyRequests; without Redis nobody is refused."""
@@ -40,7 +42,8 @@ async def post_emergency(
 
     The order is marked as an unverified caller's. Nothing is asked back, and nothing but the database is needed.
     """
-    text = "".join(char for char in body.text if char.isprintable() or char in "\n\t").strip()
+    body = body.model_copy(update={name: _printable(getattr(body, name)) for name in WORDS})
+    text = body.text
     language = str(language_of(text))
     # Whoever comes here means it: the rules' word is enough, and the classifier may only add to it.
     found = emergencies.find(text) or await second_voice.listen(text, runtime.embedder)
@@ -49,20 +52,25 @@ async def post_emergency(
         tenant = await sign_in.find_tenant(runtime, body.community)
         if tenant is None:
             raise CommunityNotFound
-        return await _report(runtime, tenant, body, once, text=text, kind=kind, language=language, address=address)
+        return await _report(runtime, tenant, body, once, kind=kind, language=language, address=address)
     except AppError:
         raise
     except Exception as error:
         # Nobody can be told here, mostly for want of the database, but what to do and 119, 120 and 110 are known.
-        log.error("emergency_not_reported", error=repr(error), kind=kind, exc_info=not is_away(error))
+        log.error("emergency_not_reported", error=type(error).__name__, kind=kind, exc_info=not is_away(error))
         code = str(kind or cards.OTHER)
         card = cards.standard(code, language)
         out = EmergencyOut(kind=code, card=card, language=language, reported=False, number=None)
         return Response(out.model_dump_json(), media_type="application/json")
 
 
+def _printable(text: str) -> str:
+    """Without what cannot be stored: nobody in need is refused for a stray character."""
+    return "".join(char for char in text if char.isprintable() or char in "\n\t").strip()
+
+
 async def _report(
-    runtime: Runtime, tenant: Tenant, body: EmergencyIn, once: Once, *, text: str, kind: EmergencyKind | None,
+    runtime: Runtime, tenant: Tenant, body: EmergencyIn, once: Once, *, kind: EmergencyKind | None,
     language: str, address: str,
 ) -> Response:  # fmt: skip
     caller = system_caller(tenant)
@@ -73,9 +81,9 @@ async def _report(
         code = str(kind or cards.OTHER)
         number = None
         # Words in which nobody finds an emergency are answered, and nobody is woken for them.
-        if kind is not None or emergencies.read(text).unsure is not None:
+        if kind is not None or emergencies.read(body.text).unsure is not None:
             reported = await emergency_reports.report(
-                session, runtime, caller, kind, text=text, channel=Channel.SELF, place=body.place,
+                session, runtime, caller, kind, text=body.text, channel=Channel.SELF, place=body.place,
                 contact_name=body.contact_name, contact_phone=body.contact_phone,
             )  # fmt: skip
             number = reported.order.number

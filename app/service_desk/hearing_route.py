@@ -54,7 +54,7 @@ class HearingRoute(DoorRoute):
             except Exception as error:
                 if (kind := await _hear(request, body)) is None:
                     raise
-                log.error("emergency_not_reported", error=repr(error), kind=kind, exc_info=not is_away(error))
+                log.error("emergency_not_reported", error=type(error).__name__, kind=kind, exc_info=not is_away(error))
                 raise EmergencyNotReported(kind) from error
 
         return handle_heard

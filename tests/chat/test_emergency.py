@@ -256,6 +256,14 @@ async def test_signed_out_somebody_gets_the_card_and_the_staff_an_unverified_ord
     assert (shown["contact_phone"], shown["place_text"]) == ("13800000000", "6栋")
 
 
+async def test_signed_out_a_stray_character_stops_nobody(client, manager):
+    body = {"community": manager.place.slug, "text": "8栋着火了\x00", "place": "8\x00栋", "contact_phone": "1380\x00"}
+    told = await client.post(OPEN_DOOR, json=body)
+    assert (told.status_code, told.json()["reported"]) == (200, True), told.text
+    [order] = await orders_of(client, manager)
+    assert (order["text"], order["place_text"]) == ("8栋着火了", "8栋")
+
+
 async def test_signed_out_the_kind_may_be_chosen_and_what_is_none_wakes_nobody(client, manager):
     place = {"community": manager.place.slug}
     chosen = (await client.post(OPEN_DOOR, json={**place, "text": "快来", "kind": "gas"})).json()
