@@ -36,6 +36,7 @@ from app.errors import Invalid, NotFound
 from app.knowledge.language import language_of
 from app.people.callers import Caller, CallerKind
 from app.queue import Job, Lane, QueueFull, send_after_commit
+from app.rest.texts import cleaned
 from app.runtime import Runtime
 
 log = structlog.get_logger(__name__)
@@ -218,10 +219,10 @@ def check_text(text: str, *, chars_max: int) -> str:
     """The question without outer blanks and unprintable marks. Raises QuestionEmpty, QuestionTooLong."""
     if len(text) > chars_max:
         raise QuestionTooLong(chars_max)
-    cleaned = "".join(c for c in text if c.isprintable() or c in "\n\t").strip()
-    if not cleaned:
+    question = cleaned(text)
+    if not question:
         raise QuestionEmpty
-    return cleaned
+    return question
 
 
 async def start_turn(

@@ -22,14 +22,10 @@ from app.chat.tables import (
 from app.people.callers import CallerKind
 from app.people.personal import OfResident
 from app.rest.moments import Moment
+from app.rest.texts import cleaned
 
 LABELS_MAX = 20
 MESSAGE_CHARS_MAX = 4_000
-
-
-def cleaned(text: str) -> str:
-    """Without outer blanks and unprintable marks, of which Postgres cannot hold some."""
-    return "".join(c for c in text if c.isprintable() or c in "\n\t").strip()
 
 
 Label = Annotated[str, StringConstraints(min_length=1, max_length=40), AfterValidator(cleaned)]

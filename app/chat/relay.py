@@ -1,7 +1,7 @@
 """From the feed to a client: server-sent events that survive a lost feed, and the way to stop a turn."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
@@ -74,7 +74,7 @@ class Seen:
 
     end: Event | None
     attempts: int
-    text: str = ""
+    text: str
 
 
 Look = Callable[[AsyncSession], Awaitable[Seen]]
@@ -112,18 +112,19 @@ async def events_of(
                     holds_text = holds_text or event.name == "token"
                     seen = await _read(runtime, caller, row_id, look) if event.name == IDLE else None
                     if seen is not None and seen.end is not None:
-                        for last in _ending(seen.end, seen.text, holds_text=holds_text):
-                            yield last
-                        return
+                        break
                     # Thousands wait here, and a row is larger than all else they hold.
                     seen = None
-            return
+                else:
+                    return
         except (FeedGone, InvalidEventId):
             # An id of what was lost, or of nothing: what the row says, or all of it from the start, is right for both.
             seen = await _read(runtime, caller, row_id, look)
         if seen is not None and seen.end is not None:
-            for last in _ending(seen.end, seen.text, holds_text=holds_text):
-                yield last
+            if holds_text:
+                # What the feed told last was not heard, and may have taken words back.
+                yield Event("", "replaced", {"text": seen.text, "reason": "feed_missed"})
+            yield seen.end
             return
         if after is not None and seen is not None:
             # What this client has may not be what comes now: it begins anew.
@@ -131,13 +132,6 @@ async def events_of(
             yield Event("", "restart", {"attempt": seen.attempts})
         yield Event("", IDLE, {})
         await asyncio.sleep(LOST_FEED_POLL_SECONDS)
-
-
-def _ending(end: Event, text: str, *, holds_text: bool) -> Iterator[Event]:
-    """The end as the row tells it. What the feed told last was not heard then, and may have taken words back."""
-    if holds_text:
-        yield Event("", "replaced", {"text": text, "reason": "feed_missed"})
-    yield end
 
 
 async def _read(runtime: Runtime, caller: Caller, row_id: UUID, look: Look) -> Seen | None:

@@ -9,9 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from app.knowledge.language import Language
 from app.knowledge.tables import Audience, DocumentStatus
 from app.rest.moments import Moment
-from app.rest.texts import NOT_BLANK
+from app.rest.texts import filled
 
-QuestionText = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, pattern=NOT_BLANK, max_length=500)]
+QuestionText = Annotated[str, filled(500)]
 AnswerText = Annotated[str, StringConstraints(strip_whitespace=True, max_length=4_000)]
 
 

@@ -18,11 +18,11 @@ from app.people.callers import CallerKind
 from app.people.personal import OfHousehold, OfResident, OfStaff
 from app.people.tables import PlateKind, ResidentRole, RoomState, Skill, SpaceKind, StaffRole
 from app.rest.moments import Moment
-from app.rest.texts import NOT_BLANK
+from app.rest.texts import filled
 
-Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, pattern=NOT_BLANK, max_length=100)]
-Login = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, pattern=NOT_BLANK, max_length=200)]
-Slug = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, pattern=NOT_BLANK, max_length=63)]
+Name = Annotated[str, filled(100)]
+Login = Annotated[str, filled(200)]
+Slug = Annotated[str, filled(63)]
 Phone = Annotated[str, StringConstraints(pattern=r"^[0-9+() -]{0,30}$")]
 RefreshSecret = Annotated[SecretStr, Field(max_length=200, examples=["lr_0197…_…"])]
 Password = Annotated[SecretStr, Field(min_length=1, max_length=200)]

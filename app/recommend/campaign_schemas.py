@@ -17,13 +17,12 @@ from app.recommend.campaign_tables import (
     WordedBy,
 )
 from app.recommend.tables import FeedbackKind
-from app.rest.texts import NOT_BLANK
+from app.rest.texts import filled
 
 Label = Literal["A", "B", "C"]
 Goal = Literal[FeedbackKind.CLICKED, FeedbackKind.JOINED, FeedbackKind.BOUGHT]
 Done = Literal[FeedbackKind.CLICKED, FeedbackKind.JOINED, FeedbackKind.BOUGHT, FeedbackKind.LIKED]
-# With a pattern, since blanks alone are told to be none by it and not only by what is left of them.
-CampaignName = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, pattern=NOT_BLANK, max_length=100)]
+CampaignName = Annotated[str, filled(100)]
 ItemIds = Annotated[list[UUID], Field(max_length=10)]
 Percent = Annotated[int, Field(ge=0, le=50)]
 Days = Annotated[int, Field(ge=1, le=90)]

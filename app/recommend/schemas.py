@@ -12,16 +12,14 @@ from app.people.schemas import Body, FromRow
 from app.recommend.imports import CAPACITY_MAX, CATEGORIES_MAX, CATEGORY_CHARS_MAX, PRICE_MAX
 from app.recommend.tables import FeedbackKind, ItemAudience, ItemKind, RankerStatus
 from app.rest.moments import Moment
-from app.rest.texts import NOT_BLANK
+from app.rest.texts import filled
 
-Title = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, pattern=NOT_BLANK, max_length=200)]
+Title = Annotated[str, filled(200)]
 TitleEn = Annotated[str, StringConstraints(strip_whitespace=True, max_length=200)]
 Words = Annotated[str, StringConstraints(strip_whitespace=True, max_length=5_000)]
-Category = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, pattern=NOT_BLANK, max_length=CATEGORY_CHARS_MAX)
-]
+Category = Annotated[str, filled(CATEGORY_CHARS_MAX)]
 Categories = Annotated[list[Category], Field(max_length=CATEGORIES_MAX, examples=[["亲子", "美食"]])]
-ExternalId = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, pattern=NOT_BLANK, max_length=200)]
+ExternalId = Annotated[str, filled(200)]
 Provider = Annotated[str, StringConstraints(strip_whitespace=True, max_length=100)]
 Place = Annotated[str, StringConstraints(strip_whitespace=True, max_length=200)]
 Price = Annotated[int, Field(ge=0, le=PRICE_MAX * 100, description="In cents (分).")]

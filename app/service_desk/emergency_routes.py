@@ -23,8 +23,6 @@ from app.service_desk.tables import Channel
 log = structlog.get_logger(__name__)
 router = APIRouter(tags=["emergencies"], route_class=DoorRoute)
 
-WORDS = ("community", "text", "place", "contact_name", "contact_phone")
-
 
 async def limited(request: Request, runtime: RuntimeDep) -> str:
     """The address that asks. Raises TooManyRequests; without Redis nobody is refused."""
@@ -42,11 +40,9 @@ async def post_emergency(
 
     The order is marked as an unverified caller's. Nothing is asked back, and nothing but the database is needed.
     """
-    body = body.model_copy(update={name: _printable(getattr(body, name)) for name in WORDS})
-    text = body.text
-    language = str(language_of(text))
+    language = str(language_of(body.text))
     # Whoever comes here means it: the rules' word is enough, and the classifier may only add to it.
-    found = emergencies.find(text) or await second_voice.listen(text, runtime.embedder)
+    found = emergencies.find(body.text) or await second_voice.listen(body.text, runtime.embedder)
     kind = body.kind or (found.kind if found else None)
     try:
         tenant = await sign_in.find_tenant(runtime, body.community)
@@ -62,11 +58,6 @@ async def post_emergency(
         card = cards.standard(code, language)
         out = EmergencyOut(kind=code, card=card, language=language, reported=False, number=None)
         return Response(out.model_dump_json(), media_type="application/json")
-
-
-def _printable(text: str) -> str:
-    """Without what cannot be stored: nobody in need is refused for a stray character."""
-    return "".join(char for char in text if char.isprintable() or char in "\n\t").strip()
 
 
 async def _report(

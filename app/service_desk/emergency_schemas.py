@@ -4,12 +4,14 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from app.rest.texts import cleaned
 from app.safety.emergencies import EmergencyKind
 
 CardText = Annotated[str, Field(min_length=10, max_length=2_000)]
-Line = Annotated[str, Field(max_length=200)]
+Cleaned = Annotated[str, AfterValidator(cleaned)]
+Line = Annotated[str, Field(max_length=200), AfterValidator(cleaned)]
 
 
 class CardChange(BaseModel):
@@ -41,16 +43,19 @@ class CardVersionOut(BaseModel):
 
 
 class EmergencyIn(BaseModel):
-    """Only `text` is needed. Say as much as you can of where it is and how to reach you."""
+    """Only `text` is needed. Say as much as you can of where it is and how to reach you.
 
-    community: str = Field(
+    What cannot be stored is left out: nobody in need is refused for a stray character.
+    """
+
+    community: Cleaned = Field(
         min_length=1, max_length=63, description="Short name of the community.", examples=["tinglan"]
     )
-    text: str = Field(min_length=1, max_length=4_000, examples=["3栋2单元电梯里有人被困"])
+    text: Cleaned = Field(min_length=1, max_length=4_000, examples=["3栋2单元电梯里有人被困"])
     kind: EmergencyKind | None = Field(None, description="Where somebody chose it; else it is read from the text.")
     place: Line = Field("", examples=["3栋2单元"])
     contact_name: Line = ""
-    contact_phone: Annotated[str, Field(max_length=40)] = ""
+    contact_phone: Cleaned = Field("", max_length=40)
 
 
 class EmergencyOut(BaseModel):

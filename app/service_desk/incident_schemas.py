@@ -10,14 +10,14 @@ from app.people.callers import CallerKind
 from app.people.personal import OfResident
 from app.people.schemas import Body, FromRow
 from app.rest.moments import Moment
-from app.rest.texts import NOT_BLANK
+from app.rest.texts import filled
 from app.service_desk.incident_kinds import IncidentKind
 from app.service_desk.incident_tables import FollowSource, IncidentStatus
 from app.service_desk.tables import Status
 
-Title = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, pattern=NOT_BLANK, max_length=120)]
+Title = Annotated[str, filled(120)]
 Text = Annotated[str, StringConstraints(strip_whitespace=True, max_length=2_000)]
-Said = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, pattern=NOT_BLANK, max_length=2_000)]
+Said = Annotated[str, filled(2_000)]
 SpaceIds = Annotated[list[UUID], Field(max_length=200)]
 
 

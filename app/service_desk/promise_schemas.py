@@ -4,16 +4,16 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
 from app.people.callers import CallerKind
 from app.people.personal import OfResident
 from app.people.schemas import Body, FromRow
 from app.rest.moments import Moment
-from app.rest.texts import NOT_BLANK
+from app.rest.texts import filled
 from app.service_desk.promise_tables import PromiseSource, PromiseStatus
 
-Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, pattern=NOT_BLANK, max_length=500)]
+Text = Annotated[str, filled(500)]
 
 
 class PromiseIn(Body):

@@ -10,7 +10,7 @@ from app.people.callers import CallerKind
 from app.people.personal import OfHousehold, OfResident
 from app.people.schemas import Body, FromRow, Phone
 from app.rest.moments import Moment
-from app.rest.texts import NOT_BLANK
+from app.rest.texts import filled
 from app.service_desk.tables import (
     CategoryClass,
     Channel,
@@ -21,12 +21,12 @@ from app.service_desk.tables import (
     Visibility,
 )
 
-Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, pattern=NOT_BLANK, max_length=4_000)]
+Text = Annotated[str, filled(4_000)]
 Title = Annotated[str, StringConstraints(strip_whitespace=True, max_length=100)]
 PlaceText = Annotated[str, StringConstraints(strip_whitespace=True, max_length=200)]
 ContactName = Annotated[str, StringConstraints(strip_whitespace=True, max_length=100)]
 Note = Annotated[str, StringConstraints(strip_whitespace=True, max_length=1_000)]
-Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, pattern=NOT_BLANK, max_length=1_000)]
+Reason = Annotated[str, filled(1_000)]
 Minutes = Annotated[int, Field(ge=1, le=525_600)]
 Score = Annotated[int, Field(ge=1, le=5)]
 Cents = Annotated[int, Field(ge=0, le=2_000_000_000)]
@@ -255,7 +255,7 @@ class FileOut(FromRow):
 
 class CategoryFields(Body):
     parent_category_id: UUID | None = None
-    name: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, pattern=NOT_BLANK, max_length=100)]
+    name: Annotated[str, filled(100)]
     name_en: Annotated[str, StringConstraints(strip_whitespace=True, max_length=100)] = ""
     skill: Annotated[str, StringConstraints(pattern=r"^[a-z_]{1,40}$")] = Field("general", examples=["plumbing"])
     respond_minutes: Minutes | None = Field(None, description="Working time until somebody answers.")
@@ -272,9 +272,7 @@ class CategoryChange(Body):
     """What is left out stays; null takes a deadline or the parent away."""
 
     parent_category_id: UUID | None = None
-    name: (
-        Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, pattern=NOT_BLANK, max_length=100)] | None
-    ) = None
+    name: Annotated[str, filled(100)] | None = None
     name_en: Annotated[str, StringConstraints(strip_whitespace=True, max_length=100)] | None = None
     skill: Annotated[str, StringConstraints(pattern=r"^[a-z_]{1,40}$")] | None = None
     respond_minutes: Minutes | None = None

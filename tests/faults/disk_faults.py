@@ -6,7 +6,6 @@ import os
 import subprocess
 import time
 from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -14,7 +13,6 @@ from uuid import uuid4
 import httpx
 from asyncpg.exceptions import InterfaceError, PostgresError
 
-from app.people import tokens
 from tests.faults.fault import Fault, Scene
 from tests.faults.reader import connect
 from tests.faults.stack import Stack, linli
@@ -70,12 +68,9 @@ class Manager:
         return [one for one in self.kept if (await self._ask("GET", f"documents/{one}")).status_code != 200]
 
     async def _ask(self, method: str, path: str, **sent: Any) -> httpx.Response:
-        token = tokens.make_access(
-            self.stack.settings, self.person.account_id, self.person.tenant, now=datetime.now(UTC)
-        )
         return await self.client.request(
             method, f"{self.stack.web_urls[0]}/api/v1/communities/{self.person.tenant.community_id}/{path}",
-            headers={"Authorization": f"Bearer {token}"}, timeout=20, **sent,
+            headers=self.stack.headers_of(self.person), timeout=20, **sent,
         )  # fmt: skip
 
 

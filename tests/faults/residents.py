@@ -13,13 +13,11 @@ from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
 import httpx
 
-from app.people import tokens
 from tests.faults.stack import Stack
 from tests.faults.town import CODES, Community, code_of, question_of
 from tests.make import Person
@@ -119,10 +117,7 @@ class Resident:
         self._web = chance.randrange(max(1, len(stack.webs)))
 
     def headers(self) -> dict[str, str]:
-        token = tokens.make_access(
-            self._stack.settings, self.person.account_id, self.person.tenant, now=datetime.now(UTC)
-        )
-        return {"Authorization": f"Bearer {token}"}
+        return self._stack.headers_of(self.person)
 
     def new_question(self, *, deadline_seconds: float = 60) -> Asked:
         now = time.monotonic()

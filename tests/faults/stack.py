@@ -21,6 +21,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -31,9 +32,11 @@ from pydantic import SecretStr
 from app import embedded, migrate
 from app.children import Child
 from app.embedded import Services
+from app.people import tokens
 from app.settings import Settings
 from tests.faults.proxy import Link, proxied
 from tests.faults.town import Script, embedding_server
+from tests.make import Person
 from tests.platform.valkey_servers import free_port
 from tests.scripted_server import Served, serving
 
@@ -174,6 +177,11 @@ class Stack:
     @property
     def web_urls(self) -> list[str]:
         return [f"http://127.0.0.1:{web.child.environment['LINLI_WEB_PORT']}" for web in self.webs]  # type: ignore[index]
+
+    def headers_of(self, person: Person) -> dict[str, str]:
+        """Those by which the person is signed in."""
+        token = tokens.make_access(self.settings, person.account_id, person.tenant, now=datetime.now(UTC))
+        return {"Authorization": f"Bearer {token}"}
 
     def links_to(self, target: str) -> list[Link]:
         """The links that end at "postgres", "redis" or "engine"."""

@@ -6,16 +6,14 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
 
 from app.children import Child
-from app.people import tokens
 from app.runtime import open_embedder, open_parts
-from tests.faults.stack import Process, Stack, running
+from tests.faults.stack import Process, running
 from tests.make import Make
 from tests.platform.valkey_servers import free_port
 
@@ -43,11 +41,6 @@ async def served(folder: Path, name: str, *command: str) -> AsyncIterator[tuple[
             process.kill()
 
 
-def signed(stack: Stack, who: Any) -> dict[str, str]:
-    token = tokens.make_access(stack.settings, who.account_id, who.tenant, now=datetime.now(UTC))
-    return {"Authorization": f"Bearer {token}"}
-
-
 async def test_with_valkey_engine_and_embedder_killed_the_lift_case_gets_its_card_and_its_order(tmp_path: Path):
     async with (
         served(tmp_path, "engine", "-m", "tests.scripted_server", "--port", "{port}") as (engine, engine_url),
@@ -65,21 +58,21 @@ async def test_with_valkey_engine_and_embedder_killed_the_lift_case_gets_its_car
         embedder.kill()
 
         async with httpx.AsyncClient(base_url=stack.web_urls[0], timeout=30) as client:
-            turn = await client.post("/api/v1/me/turns", json={"text": LIFT}, headers=signed(stack, resident))
+            turn = await client.post("/api/v1/me/turns", json={"text": LIFT}, headers=stack.headers_of(resident))
             assert (turn.status_code, turn.json()["status"]) == (202, "answered"), turn.text
             assert "不要扒门" in turn.json()["answer"]
             body = {"community": manager.place.slug, "text": "9栋电梯困人了", "contact_phone": "13800000000"}
             signed_out = await client.post("/api/v1/emergencies", json=body)
             assert (signed_out.status_code, signed_out.json()["reported"]) == (200, True), signed_out.text
             assert "不要扒门" in signed_out.json()["card"]
-            listed = await client.get(f"{manager.place.url}/workorders", headers=signed(stack, manager))
+            listed = await client.get(f"{manager.place.url}/workorders", headers=stack.headers_of(manager))
             orders = listed.json()["items"]
             assert [(order["emergency_kind"], order["urgency"]) for order in orders] == [("trapped", "emergency")] * 2
             # Who is on call is rung about both, by the worker's sweep alone.
             deadline = time.monotonic() + RUNG_WITHIN_SECONDS
             for order in orders:
                 url = f"{manager.place.url}/workorders/{order['id']}/ring"
-                while not (rung := (await client.get(url, headers=signed(stack, manager))).json()["calls"]):
+                while not (rung := (await client.get(url, headers=stack.headers_of(manager))).json()["calls"]):
                     assert time.monotonic() < deadline, "nobody was rung"
                     await asyncio.sleep(0.2)
                 assert rung[0]["staff_id"] == str(manager.id)
@@ -93,7 +86,7 @@ async def test_with_postgres_killed_whoever_writes_of_an_emergency_is_told_what_
         async with httpx.AsyncClient(base_url=stack.web_urls[0], timeout=30) as client:
 
             async def say(path: str, body: dict[str, Any], **headers: str) -> httpx.Response:
-                return await client.post(path, json=body, headers=signed(stack, resident) | headers)
+                return await client.post(path, json=body, headers=stack.headers_of(resident) | headers)
 
             for path, body in (
                 ("/api/v1/me/turns", {"text": LIFT}),

@@ -387,11 +387,11 @@ async def test_jobs_are_seen_by_those_who_may_start_them_and_are_not_too_many(
 
 
 async def test_a_key_follows_what_it_brings_in(client: Client, make: Make, manager: Person, run_jobs: Any):
-    key = {"Authorization": f"Bearer {await make.api_key('spaces:write', 'jobs:read')}"}
+    key = await make.api_key("spaces:write", "jobs:read")
     url, sheet = manager.place.url, {"file": ("a.csv", as_csv(SPACE_HEADINGS, ["", "88栋", "1单元", "101", "", ""]))}
-    sent = (await client.post(f"{url}/spaces/import", files=sheet, headers=key)).json()
+    sent = (await client.post(f"{url}/spaces/import", files=sheet, as_=key)).json()
     await run_jobs()
-    job = (await client.get(f"{url}/jobs/{sent['id']}", headers=key)).json()
+    job = (await client.get(f"{url}/jobs/{sent['id']}", as_=key)).json()
     assert (job["status"], counts(job)) == ("done", (1, 1, 1, 0, 0))
 
 
